@@ -1,0 +1,40 @@
+# Open vStorage in Go. `make run` serves a complete one-node datastore; `make test` is the gate. See README.md.
+GO       ?= go
+export GOFLAGS ?= -buildvcs=false
+# The product is pure Go; only the race detector needs cgo.
+VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+# Packages that tests outside Go need; `make deps` installs them.
+TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fsprogs rpcbind ca-certificates git
+GUEST    := qemu-system-x86 debootstrap busybox-static lz4
+SERVE    ?=
+
+.PHONY: all build run test unit lint deps deps-system bench fuzz system clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ovs ./cmd/ovs
+
+run: build
+	./bin/ovs serve $(SERVE)
+
+# deps installs what the tests need, where it may (root and apt); else it says what is missing.
+deps:
+	@./tests/deps.sh $(TOOLS)
+
+deps-system: deps
+	@./tests/deps.sh $(GUEST)
+
+lint:
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+test: deps build lint unit
+
+# The race detector is on; packages that drive Dragonboat take most of the time.
+unit:
+	CGO_ENABLED=1 $(GO) test -race -timeout 14m ./...
+
+clean:
+	rm -rf bin
