@@ -1,0 +1,64 @@
+package framework
+
+// Status is a node at one moment.
+type Status struct {
+	Version  string    `json:"version"`
+	Node     string    `json:"node"` // NodeID in hexadecimal
+	Ready    bool      `json:"ready"`
+	Health   Health    `json:"health"`
+	UptimeS  int64     `json:"uptime_s"`
+	NFSAddr  string    `json:"nfs_addr"`
+	APIAddr  string    `json:"api_addr"`
+	Portmap  string    `json:"portmap"` // where NFS and MOUNT are registered, or why nowhere
+	Log      LogStatus `json:"log"`
+	Backend  Backend   `json:"backend"`
+	VPools   []VPool   `json:"vpools"`
+	MemBytes uint64    `json:"mem_bytes"` // of the Go runtime
+}
+
+// Health is one sentence with its cause and the next step.
+type Health struct {
+	OK       bool   `json:"ok"`
+	Sentence string `json:"sentence"`
+}
+
+// LogStatus is the write log.
+type LogStatus struct {
+	SizeBytes int64  `json:"size_bytes"`
+	UsedBytes int64  `json:"used_bytes"`
+	Flushes   uint64 `json:"flushes"`
+	Records   uint64 `json:"records"`
+	Failed    string `json:"failed,omitempty"` // why it takes no more writes
+}
+
+// Backend is the embedded backend, in bytes that a user could store.
+type Backend struct {
+	Name       string `json:"name"`
+	ASDs       int    `json:"asds"`
+	TotalBytes uint64 `json:"total_bytes"`
+	FreeBytes  uint64 `json:"free_bytes"`
+}
+
+// VPool is a vPool and its export.
+type VPool struct {
+	Name     string   `json:"name"`
+	ID       string   `json:"id"` // PoolID in hexadecimal; the NFS fsid
+	Export   string   `json:"export"`
+	Allow    []string `json:"allow"`
+	ReadOnly bool     `json:"read_only"`
+	Serving  int      `json:"serving"`    // objects served here
+	Recover  int      `json:"recovering"` // objects whose take-over is under way
+	Halted   []Halted `json:"halted,omitempty"`
+}
+
+// Halted is an object that is not served because its data could not be proven right.
+type Halted struct {
+	Object string `json:"object"`
+	Why    string `json:"why"`
+}
+
+// Problem is the body of every answer that is not a success.
+type Problem struct {
+	Error string `json:"error"`
+	Kind  string `json:"kind"`
+}
