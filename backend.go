@@ -1,6 +1,10 @@
 package ovs
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 // ObjectInfo is what a listing tells of a backend object.
 type ObjectInfo struct {
@@ -41,3 +45,22 @@ type Backend interface {
 	Delete(ctx context.Context, ns string, names ...string) error
 	Usage(ctx context.Context) (Usage, error)
 }
+
+// CheckBackendName refuses what names no backend object or namespace: KindInvalid, KindNameTooLong.
+func CheckBackendName(op, name string) error {
+	switch {
+	case name == "":
+		return E(op, KindInvalid, nil, errBackendName)
+	case len(name) > MaxName:
+		return E(op, KindNameTooLong, name[:32]+"...", nil)
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '/') {
+			return E(op, KindInvalid, fmt.Sprintf("%q", name), errBackendName)
+		}
+	}
+	return nil
+}
+
+var errBackendName = errors.New("a name of the backend holds letters, digits, '-', '_', '.', '/'")

@@ -92,6 +92,36 @@ type FSStat struct {
 // nothing. Read, Write and Commit never block either: they complete through Done, exactly once, from any goroutine,
 // possibly before they return. All other calls may block until the request's deadline. Errors are *Error.
 // What changes names or attributes is durable when the call returns.
+//
+// Which error a call gives (internal/conformance/fstest holds all implementations to this list):
+//
+//	an object or directory that is gone          KindStale
+//	dir is not a directory                       KindNotDir
+//	a name that is empty, or holds '/' or NUL    KindInvalid; longer than MaxName: KindNameTooLong
+//	"." and ".."                                 Lookup finds dir itself and its parent (the root's is the root);
+//	                                             Create and Link: KindExists; Remove, Rename: KindInvalid;
+//	                                             Rmdir: "." KindInvalid, ".." KindExists
+//	Lookup without x, Create, Remove, Rmdir,
+//	Rename and Link without w and x on dir       KindAccess; a sticky directory's foreign entry: KindPermission
+//	Create of a name that exists                 KindExists, but Unchecked of a regular file and Exclusive with the same
+//	                                             verifier find the file; Unchecked with Size 0 truncates it (w needed)
+//	Create of TypeBlk, TypeChr                   KindNotSupported
+//	Remove of a directory                        KindIsDir; Rmdir of anything else: KindNotDir; not empty: KindNotEmpty
+//	Rename onto itself, or another name of it    nothing happens, no error
+//	Rename directory over another type           KindNotDir; other over directory: KindIsDir; over a filled one: KindNotEmpty
+//	Rename of a directory below itself           KindInvalid
+//	Link of a directory                          KindPermission
+//	SetAttr: Guard is not the ctime shown        KindConflict
+//	SetAttr: mode, owner, explicit times of
+//	another's file                               KindPermission; Size, server's time without w: KindAccess
+//	Size, Read, Write, Commit of a directory     KindIsDir; of a link, socket or FIFO: KindInvalid
+//	past MaxFileSize                             KindTooBig
+//	Readlink of anything but a link              KindInvalid; ReadDir of anything but a directory: KindNotDir
+//	Read, Write without the mode bits            KindAccess; root passes, the file's owner always does, x is enough to read
+//
+// A new object belongs to the caller, its group is the caller's or that of a set-gid directory; without a Mode it gets
+// 0644 (directories 0755). The ctime shown never falls and differs after every change; a change of names moves mtime
+// and ctime of its directories and ctime of the object. A directory has 2 links and one for each directory in it.
 type FileSystem interface {
 	Pool() PoolID
 

@@ -35,8 +35,9 @@ type Record struct {
 	// Admitted is called when Admit answered false and the room is there, or never will be (err). May be called from any
 	// goroutine; must not block.
 	Admitted func(r *Record, err error)
-	// Done is called once after Append, when the record is flushed, or with an error when it never will be; nil where
-	// nobody waits. Calls for one object come in the order of their numbers. Must not block.
+	// Done is called once, from another goroutine than Append's, when the record is flushed, or with an error when
+	// it never will be; nil where nobody waits: the log does not touch the record after Append then. Calls for one object
+	// come in the order of their numbers. Must not block; may call the log.
 	Done func(r *Record, err error)
 	Arg  any     // the driver's, for its callbacks
 	Next *Record // the log's while it holds the record
@@ -56,8 +57,8 @@ type LogSync struct {
 	Next *LogSync
 }
 
-// LogTail is what a log holds of one object from earlier starts: records First to Last without a gap, the last of
-// them written in Epoch.
+// LogTail is what a log holds of one object: records First to Last without a gap, the last of them written in Epoch.
+// What lies before a gap had been released.
 type LogTail struct {
 	Ref
 	First, Last RecordNo
@@ -67,11 +68,15 @@ type LogTail struct {
 
 // Log is a node's write log: it makes records durable and keeps them until they are released. dtl gives it;
 // internal/memlog is its twin in memory.
+//
+// Callbacks (Admitted, Done) come from a goroutine of the log with none of its locks held, never from inside a call of
+// Admit, Append, Sync or Release: a caller may hold its own lock over those four, and a callback may call the log.
+// A record without Done is the caller's again when Append returns: the log does not hold on to it.
 type Log interface {
 	// Admit reserves room for r (its Data and headers). True: go on and Append it. False: r.Admitted will be called. The
 	// delay that keeps one object or vPool from filling the log is in there. Admissions of one object are granted in the
-	// order of asking; a caller that saw false asks for none of its later records before Admitted was called, or keeps
-	// the order itself.
+	// order of asking, but that urgent ones pass the others; a caller that saw false asks for none of its later records
+	// before Admitted was called, or keeps the order itself. Every Append follows an Admit.
 	Admit(r *Record) bool
 	// Append copies r.Data into the open batch, sets r.Pos and returns: the only copy on the way in. It never blocks on a
 	// device. What was appended is durable only when Done was called without error; a batch is flushed as soon as the one
@@ -91,7 +96,8 @@ type Log interface {
 	// is free at once, and their segment once all others in it are.
 	Release(r Ref, upTo RecordNo)
 
-	// Tails lists what earlier starts left and nobody released yet.
+	// Tails lists what nobody released yet: what earlier starts left (released records too, where their segment was not
+	// reused: release them again), and what this start appended.
 	Tails() []LogTail
 	// Replay calls f for each record of r with a number above after, in the order of (Number, Epoch), with Pos set. A
 	// RecordWrite's Data is nil: read it with ReadAt where it is needed. Corruption below the flushed mark is KindCorrupt.

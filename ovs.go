@@ -100,7 +100,7 @@ func (c *Cred) In(gid uint32) bool {
 // RequestID lets a retransmission be known as one, on any router: with the client's address it is unique long enough.
 type RequestID struct {
 	XID uint32 // ONC RPC transaction
-	Sum uint32 // CRC32C over program, version, procedure and arguments
+	Sum uint32 // CRC32C over program, version, procedure and arguments (WRITE's data left out)
 }
 
 // Request goes with every call on a FileSystem or an Object. It is plain data: it can cross a wire.

@@ -15,14 +15,14 @@ type UpdateOp uint8
 const (
 	OpSet          UpdateOp = 1 + iota // Key := Value
 	OpDelete                           // fails with KindNotFound when absent
-	OpDeletePrefix                     // all keys that begin with Key; never fails
+	OpDeletePrefix                     // all keys that begin with Key; KindTooBig past 100,000 of them
 	OpAssert                           // Key's value is Value
 	OpAssertAbsent                     // Key is absent
 	OpAssertExists                     // Key is there
 	OpAssertNone                       // no key begins with Key (an empty range)
 	OpTestAndSet                       // Key's value must be Expect (nil: absent); becomes Value (nil: deleted)
-	OpAdd                              // the big-endian uint64 at byte At of Key's value += Delta (two's complement)
-	OpMax                              // the big-endian uint64 at byte At of Key's value = max(it, Delta)
+	OpAdd                              // the big-endian uint64 at byte At of Key's value += Delta (two's complement); KindNotFound, KindInvalid: none there
+	OpMax                              // the big-endian uint64 at byte At of Key's value = max(it, Delta); fails as OpAdd does
 	OpSetStamped                       // Set, with the command's index written big-endian over 8 bytes at KeyAt, ValueAt (-1: not)
 )
 
@@ -86,7 +86,8 @@ type RangeOptions struct {
 // exactly once, whatever was retried underneath. Reads are linearizable. Values returned are the caller's.
 type Registry interface {
 	Get(ctx context.Context, key []byte) ([]byte, error)           // KindNotFound
-	MultiGet(ctx context.Context, keys [][]byte) ([][]byte, error) // nil for the absent
+	MultiGet(ctx context.Context, keys [][]byte) ([][]byte, error) // nil for the absent; at most 10,000 keys
+	// Range gives pairs of one moment. Here and in MultiGet, more than 64 MiB is KindTooBig: ask for fewer.
 	Range(ctx context.Context, o RangeOptions) ([]Pair, error)
 	// Sequence applies all updates or none. Its index is the command's, and rises. KindConflict with an *AssertError: a
 	// step did not hold. KindTimeout: the outcome is unknown.
@@ -113,6 +114,10 @@ func Scan(ctx context.Context, g Registry, prefix []byte, f func(Pair) error) er
 	o := RangeOptions{From: prefix, To: PrefixEnd(prefix), Limit: 1000}
 	for {
 		page, err := g.Range(ctx, o)
+		if Is(err, KindTooBig) && o.Limit > 1 {
+			o.Limit /= 2
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -100,6 +100,9 @@ func (n *Node) open() (err error) {
 	if err := n.cfg.FS.MkdirAll(n.cfg.Dir, 0o700); err != nil {
 		return ovs.E("arakoon.mkdir", ovs.KindIO, nil, err)
 	}
+	if err := n.cfg.FS.SyncDir(path.Dir(n.cfg.Dir)); err != nil {
+		return ovs.E("arakoon.mkdir", ovs.KindIO, nil, err)
+	}
 	if n.lock, err = n.cfg.FS.Lock(path.Join(n.cfg.Dir, "lock")); err != nil {
 		return ovs.E("arakoon.lock", ovs.KindBusy, nil, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,20 +63,18 @@ func wants(t *testing.T, g ovs.Registry, key, value string) {
 
 func TestConformance(t *testing.T) {
 	n := openNode(t, config1(t.TempDir()))
-	count := 0
+	var count atomic.Int32
 	registrytest.Run(t, func(t *testing.T) ovs.Registry {
-		count++
-		return openGroup(t, n, fmt.Sprintf("test-%d", count))
+		return openGroup(t, n, fmt.Sprintf("test-%d", count.Add(1)))
 	})
 }
 
 // TestConformanceReadIndex is the same for a group that has other voters, as far as its reads can know.
 func TestConformanceReadIndex(t *testing.T) {
 	n := openNode(t, config1(t.TempDir()))
-	count := 0
+	var count atomic.Int32
 	registrytest.Run(t, func(t *testing.T) ovs.Registry {
-		count++
-		g := openGroup(t, n, fmt.Sprintf("test-%d", count))
+		g := openGroup(t, n, fmt.Sprintf("test-%d", count.Add(1)))
 		g.alone.Store(false)
 		return g
 	})
@@ -83,6 +82,7 @@ func TestConformanceReadIndex(t *testing.T) {
 
 // TestGroups: the groups of a node start together in well under 2 s, keep apart, and come back.
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	names := []string{"config", "framework", "abm", "nsm-0", "nsm-1", "nsm-2", "nsm-3", "voldrv-vpool1"}
 	dir := t.TempDir()
 	for round := range 2 {
@@ -132,6 +132,7 @@ func TestShardOf(t *testing.T) {
 
 // TestAddressMayChange: with a port, with another, with none.
 func TestAddressMayChange(t *testing.T) {
+	t.Parallel()
 	cfg := config1(t.TempDir())
 	for i, listen := range []string{"127.0.0.1:0", "127.0.0.2:0", "", "127.0.0.1:0"} {
 		cfg.Listen = listen
@@ -147,6 +148,7 @@ func TestAddressMayChange(t *testing.T) {
 
 // TestHostnameMayChange: the directory is that of a machine which had another name, and had made snapshots.
 func TestHostnameMayChange(t *testing.T) {
+	t.Parallel()
 	cfg := config1(t.TempDir())
 	n := openNode(t, cfg)
 	g := openGroup(t, n, "config")
@@ -177,6 +179,7 @@ func TestHostnameMayChange(t *testing.T) {
 
 // TestRefusals: what Open and Group must not do.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	cfg := config1(t.TempDir())
 	n := openNode(t, cfg)
 	openGroup(t, n, "config")
@@ -227,6 +230,7 @@ func TestRefusals(t *testing.T) {
 
 // TestClose: calls in flight end, later ones are refused, and a second Close does nothing.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, config1(t.TempDir()))
 	g := openGroup(t, n, "config")
 	var wg sync.WaitGroup
@@ -263,6 +267,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestOps(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, config1(t.TempDir()))
 	g, ctx := openGroup(t, n, "config"), background(t)
 	k := []byte("k")

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/lni/dragonboat/v4"
 	"github.com/lni/dragonboat/v4/client"
 	sm "github.com/lni/dragonboat/v4/statemachine"
+	"go.uber.org/zap"
 
 	"ovs"
 	"ovs/internal/sequence"
@@ -19,6 +19,10 @@ import (
 
 // maxReads is how many reads of one group run at once; others wait.
 const maxReads = 64
+
+// largeOverhead is how many commands stay in Raft's log for members that lag when the log was cut for its bytes: up to
+// 1 MiB each.
+const largeOverhead = 32
 
 // Group is one group of the store.
 type Group struct {
@@ -109,15 +113,22 @@ func (g *Group) start() (err error) {
 	members := map[uint64]dragonboat.Target{id: n.identity.Host}
 	create := func(uint64, uint64) sm.IOnDiskStateMachine { return g.machine }
 	err = n.host.StartOnDiskReplica(members, false, create, replicaConfig(g.place))
-	if err != nil && !errors.Is(err, dragonboat.ErrShardAlreadyExist) {
+	if errors.Is(err, dragonboat.ErrShardAlreadyExist) { // an earlier try is still being stopped
+		return ovs.E("arakoon.start", ovs.KindBusy, g.name, err)
+	}
+	if err != nil {
 		return ovs.E("arakoon.start", ovs.KindIO, g.name, err)
 	}
 	// A read index is answered by a leader that has committed in its own term: all older commands are applied then.
-	if err := g.barrier(n.ctx); err != nil {
-		return err
+	err = g.barrier(n.ctx)
+	if err == nil {
+		g.alone.Store(true)
+		err = n.identity.started(g.name)
 	}
-	g.alone.Store(true)
-	return n.identity.started(g.name)
+	if err != nil {
+		err = errors.Join(err, n.host.StopReplica(shard, id))
+	}
+	return err
 }
 
 // barrier returns once the local store holds all that was committed before the call.
@@ -149,10 +160,10 @@ func (g *Group) compact() {
 	ctx, cancel := context.WithTimeout(g.node.ctx, time.Minute)
 	defer cancel()
 	_, err := g.node.host.SyncRequestSnapshot(ctx, g.place.Shard, dragonboat.SnapshotOption{
-		OverrideCompactionOverhead: true, CompactionOverhead: compactionOverhead / 10,
+		OverrideCompactionOverhead: true, CompactionOverhead: largeOverhead,
 	})
 	if err != nil && g.node.ctx.Err() == nil {
-		g.node.log.Warn(fmt.Sprintf("group %s: no snapshot: %v", g.name, err))
+		g.node.log.Warn("Raft's log was not cut", zap.String("group", g.name), zap.Error(err))
 	}
 }
 
@@ -179,12 +190,17 @@ func (g *Group) MultiGet(ctx context.Context, keys [][]byte) (values [][]byte, e
 		snapshot := v.r.(*pebble.DB).NewSnapshot()
 		defer snapshot.Close()
 		v.r = snapshot
-		values = make([][]byte, len(keys))
+		got := make([][]byte, len(keys))
+		var budget sequence.Budget
 		for i, k := range keys {
-			if values[i], _, err = v.Get(k); err != nil {
+			if got[i], _, err = v.Get(k); err == nil {
+				err = budget.Take(len(got[i]))
+			}
+			if err != nil {
 				return err
 			}
 		}
+		values = got
 		return nil
 	})
 	return values, err

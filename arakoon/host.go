@@ -1,6 +1,7 @@
 package arakoon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/lni/dragonboat/v4/raftio"
 
 	"ovs"
+	"ovs/internal/vfs/dragonfs"
 )
 
 // Raft's settings. Times are multiples of rtt.
@@ -41,7 +43,7 @@ func startHost(cfg Config, id string, b *book) (*dragonboat.NodeHost, error) {
 			return nil, ovs.E("arakoon.listen", ovs.KindInvalid, cfg.Listen, err)
 		}
 		b.move(id, address)
-		host, err := dragonboat.NewNodeHost(hostConfig(cfg, id, address, b))
+		host, err := newHost(hostConfig(cfg, id, address, b))
 		if err == nil {
 			return host, nil
 		}
@@ -49,6 +51,19 @@ func startHost(cfg Config, id string, b *book) (*dragonboat.NodeHost, error) {
 			return nil, ovs.E("arakoon.startHost", ovs.KindIO, address, err)
 		}
 	}
+}
+
+// newHost makes an error of a panic: at the start there is nothing yet that a damaged disk could harm.
+func newHost(c config.NodeHostConfig) (host *dragonboat.NodeHost, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			host, err = nil, fmt.Errorf("%v", r)
+		}
+	}()
+	if host, err = dragonboat.NewNodeHost(c); err == nil && host == nil {
+		err = errors.New("no NodeHost")
+	}
+	return host, err
 }
 
 func hostConfig(cfg Config, id, address string, b *book) config.NodeHostConfig {
@@ -63,6 +78,7 @@ func hostConfig(cfg Config, id, address string, b *book) config.NodeHostConfig {
 		MaxSendQueueSize:    maxQueue,
 		MaxReceiveQueueSize: maxQueue,
 		Expert: config.ExpertConfig{
+			FS:                  dragonfs.New(cfg.FS),
 			LogDB:               logs,
 			NodeRegistryFactory: b,
 			Engine: config.EngineConfig{

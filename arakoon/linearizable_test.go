@@ -62,6 +62,7 @@ var registers = porcupine.Model{
 
 // TestLinearizable: a history of concurrent calls, with reads past Raft and through it, some calls given up early.
 func TestLinearizable(t *testing.T) {
+	t.Parallel()
 	for _, alone := range []bool{true, false} {
 		n := openNode(t, config1(t.TempDir()))
 		g := openGroup(t, n, "config")

@@ -39,11 +39,11 @@ func (l raftLog) Warningf(f string, args ...any) {
 	l.to().Warn(fmt.Sprintf(f, args...))
 }
 
-// Panicf must not return.
+// Panicf must not return. What it panics with is an error: NewNodeHost swallows all else.
 func (l raftLog) Panicf(f string, args ...any) {
-	s := fmt.Sprintf(f, args...)
-	l.to().Error(s)
-	panic(s)
+	err := fmt.Errorf(f, args...)
+	l.to().Error(err.Error())
+	panic(err)
 }
 
 func (l raftLog) to() *zap.Logger { return logsTo.Load().Named("raft." + l.name) }

@@ -12,7 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"ovs"
+	"ovs/internal/sequence"
 	"ovs/internal/vfs"
+	"ovs/internal/vfs/pebblefs"
 )
 
 // storeVersion is the newest layout of the store that we know (docs/format/arakoon.md).
@@ -40,7 +42,7 @@ func openStore(fs vfs.FS, dir string, log *zap.Logger) (*store, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
 	o := &pebble.Options{
-		FS:                 pebbleFS(fs),
+		FS:                 pebblefs.New(fs),
 		Cache:              cache,
 		DisableWAL:         true,
 		MemTableSize:       16 << 20,
@@ -102,13 +104,6 @@ func (s *store) flush() error {
 	}
 	s.flushed = written
 	return nil
-}
-
-// isClean tells whether nothing was written since the last flush.
-func (s *store) isClean() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.written.Load() == s.flushed
 }
 
 func (s *store) close() error {
@@ -176,8 +171,12 @@ func (v view) pairs(o ovs.RangeOptions) (pairs []ovs.Pair, err error) {
 	if o.Reverse {
 		start, next = it.Last, it.Prev
 	}
+	var budget sequence.Budget
 	for ok := start(); ok && len(pairs) < o.Limit; ok = next() {
 		value, err := it.ValueAndErr()
+		if err == nil {
+			err = budget.Take(len(it.Key()) - len(v.prefix) + len(value))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -25,10 +25,11 @@ type Client struct {
 	http  http.Client
 }
 
-// Ports is data/ports.json: where a running server listens.
+// Ports is data/ports.json: where a running server listens, and its process.
 type Ports struct {
 	NFS int `json:"nfs"`
 	API int `json:"api"`
+	PID int `json:"pid"`
 }
 
 // New makes a client of the API at base, "http://host:port".

@@ -28,6 +28,7 @@ type content struct {
 	time  int64
 	last  ovs.RecordNo
 	epoch ovs.Epoch // the newest that an operation came under
+	open  int       // objects served and not closed
 }
 
 // Store holds what objects contain. Its fields are set before it is used.
@@ -97,7 +98,7 @@ func (d *Driver) Create(c ovs.Claim) ovs.Object {
 	if s.objects[c.Object] != nil {
 		s.blame("object %v made twice", c.Ref)
 	}
-	s.objects[c.Object] = &content{pages: make(map[uint64][]byte), epoch: c.Epoch}
+	s.objects[c.Object] = &content{pages: make(map[uint64][]byte), epoch: c.Epoch, open: 1}
 	return &Object{store: s, claim: c}
 }
 
@@ -120,6 +121,7 @@ func (d *Driver) Recover(ctx context.Context, c ovs.Claim) (ovs.Recovery, error)
 	if s.objects[c.Object].epoch >= c.Epoch {
 		s.blame("object %v recovered under epoch %d after %d", c.Ref, c.Epoch, s.objects[c.Object].epoch)
 	}
+	s.objects[c.Object].open++
 	return ovs.Recovery{
 		Close:  []ovs.Update{ovs.AssertExists(ovs.HeadKey(c.Object)), ovs.Set(ovs.HeadKey(c.Object), head(c.Epoch))},
 		Object: &Object{store: s, claim: c},
@@ -136,6 +138,9 @@ func (d *Driver) Drop(_ context.Context, id ovs.ObjectID) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c := s.objects[id]; c != nil && c.open > 0 {
+		s.blame("object %d dropped while it is served", id)
+	}
 	delete(s.objects, id)
 	return nil
 }
@@ -311,6 +316,9 @@ func (o *Object) Rest(context.Context) ([]ovs.Update, error) {
 func (o *Object) Close() {
 	o.store.mu.Lock()
 	defer o.store.mu.Unlock()
+	if c := o.store.objects[o.claim.Object]; c != nil && !o.closed {
+		c.open--
+	}
 	o.closed = true
 }
 

@@ -1,6 +1,23 @@
 package memfs
 
-import "ovs"
+import (
+	"strings"
+
+	"ovs"
+)
+
+// checkName says why no object can have a name. "." and ".." are of kind dots.
+func checkName(op, name string, dots ovs.Kind) error {
+	switch {
+	case len(name) > ovs.MaxName:
+		return ovs.E(op, ovs.KindNameTooLong, nil, nil)
+	case name == "" || strings.ContainsAny(name, "/\x00"):
+		return ovs.E(op, ovs.KindInvalid, name, nil)
+	case name == "." || name == "..":
+		return ovs.E(op, dots, name, nil)
+	}
+	return nil
+}
 
 // TryLookup implements ovs.FileSystem.
 func (fs *FS) TryLookup(r *ovs.Request, dir ovs.ObjectID, name string, a *ovs.Attr) bool {
@@ -32,6 +49,9 @@ func (fs *FS) Lookup(r *ovs.Request, dir ovs.ObjectID, name string) (ovs.Attr, e
 		return d.attr, nil
 	case "..":
 		return fs.nodes[d.parent].attr, nil
+	}
+	if err := checkName(op, name, ovs.KindInvalid); err != nil {
+		return ovs.Attr{}, err
 	}
 	e := d.names[name]
 	if e == nil {
@@ -73,6 +93,9 @@ func (fs *FS) Create(r *ovs.Request, dir ovs.ObjectID, name string, c *ovs.Creat
 		return a, w, err
 	}
 	w, err = wcc(d, func() error {
+		if err := checkName(op, name, ovs.KindExists); err != nil {
+			return err
+		}
 		if e := d.names[name]; e != nil {
 			a, err = fs.existing(r, fs.nodes[e.id], name, c)
 			return err
@@ -80,19 +103,30 @@ func (fs *FS) Create(r *ovs.Request, dir ovs.ObjectID, name string, c *ovs.Creat
 		if _, err := fs.changeable(op, &r.Cred, dir); err != nil {
 			return err
 		}
-		if len(name) > ovs.MaxName {
-			return ovs.E(op, ovs.KindNameTooLong, nil, nil)
-		}
-		if c.Type == ovs.TypeBlk || c.Type == ovs.TypeChr {
-			return ovs.E(op, ovs.KindNotSupported, name, nil)
-		}
-		if c.Attr.Size != nil && *c.Attr.Size > ovs.MaxFileSize {
-			return ovs.E(op, ovs.KindTooBig, name, nil)
+		if err := mayMake(&r.Cred, name, c); err != nil {
+			return err
 		}
 		a = fs.make(r, d, name, c)
 		return nil
 	})
 	return a, w, err
+}
+
+// mayMake says why c is not made.
+func mayMake(cred *ovs.Cred, name string, c *ovs.Create) error {
+	const op = "memfs.Create"
+	s := &c.Attr
+	switch {
+	case c.Type == ovs.TypeBlk || c.Type == ovs.TypeChr:
+		return ovs.E(op, ovs.KindNotSupported, name, nil)
+	case len(c.Target) > ovs.MaxPath:
+		return ovs.E(op, ovs.KindNameTooLong, name, nil)
+	case s.Size != nil && *s.Size > ovs.MaxFileSize:
+		return ovs.E(op, ovs.KindTooBig, name, nil)
+	case cred.UID != 0 && (s.UID != nil && *s.UID != cred.UID || s.GID != nil && !cred.In(*s.GID)):
+		return ovs.E(op, ovs.KindPermission, name, nil)
+	}
+	return nil
 }
 
 // existing is CREATE on a name that is there.
@@ -152,12 +186,6 @@ func (fs *FS) make(r *ovs.Request, d *node, name string, c *ovs.Create) ovs.Attr
 	if c.Type != ovs.TypeReg {
 		s.Size = nil
 	}
-	if s.UID != nil && r.Cred.UID != 0 {
-		s.UID = nil
-	}
-	if s.GID != nil && r.Cred.UID != 0 && !r.Cred.In(*s.GID) {
-		s.GID = nil
-	}
 	fs.apply(&ovs.Cred{}, n, &s)
 	if c.Type == ovs.TypeDir && d.attr.Mode&setGID != 0 {
 		n.attr.Mode |= setGID
@@ -179,6 +207,9 @@ func (fs *FS) Link(r *ovs.Request, id, dir ovs.ObjectID, name string) (a ovs.Att
 		return n.attr, w, err
 	}
 	w, err = wcc(d, func() error {
+		if err := checkName(op, name, ovs.KindExists); err != nil {
+			return err
+		}
 		switch {
 		case n.attr.Type == ovs.TypeDir:
 			return ovs.E(op, ovs.KindPermission, id, nil)
@@ -186,8 +217,6 @@ func (fs *FS) Link(r *ovs.Request, id, dir ovs.ObjectID, name string) (a ovs.Att
 			return ovs.E(op, ovs.KindExists, name, nil)
 		case !may(&r.Cred, &d.attr, 3):
 			return ovs.E(op, ovs.KindAccess, dir, nil)
-		case len(name) > ovs.MaxName:
-			return ovs.E(op, ovs.KindNameTooLong, nil, nil)
 		case n.attr.Links >= ovs.MaxLinks:
 			return ovs.E(op, ovs.KindTooManyLinks, id, nil)
 		}

@@ -20,6 +20,13 @@ func (fs *FS) take(op string, r *ovs.Request, dir ovs.ObjectID, name string, wan
 		return ovs.Wcc{}, err
 	}
 	return wcc(d, func() error {
+		dots := ovs.KindInvalid
+		if wantDir && name == ".." {
+			dots = ovs.KindExists // it is there, and never empty: RFC 1813, section 3.3.13
+		}
+		if err := checkName(op, name, dots); err != nil {
+			return err
+		}
 		if !may(&r.Cred, &d.attr, 3) {
 			return ovs.E(op, ovs.KindAccess, dir, nil)
 		}
@@ -86,6 +93,11 @@ func (fs *FS) Rename(r *ovs.Request, fromDir ovs.ObjectID, from string, toDir ov
 
 func (fs *FS) rename(c *ovs.Cred, f *node, from string, t *node, to string) error {
 	const op = "memfs.Rename"
+	for _, name := range []string{from, to} {
+		if err := checkName(op, name, ovs.KindInvalid); err != nil {
+			return err
+		}
+	}
 	if !may(c, &f.attr, 3) || !may(c, &t.attr, 3) {
 		return ovs.E(op, ovs.KindAccess, from, nil)
 	}
@@ -96,9 +108,6 @@ func (fs *FS) rename(c *ovs.Cred, f *node, from string, t *node, to string) erro
 	n := fs.nodes[e.id]
 	if !mayDelete(c, &f.attr, &n.attr) {
 		return ovs.E(op, ovs.KindPermission, from, nil)
-	}
-	if len(to) > ovs.MaxName {
-		return ovs.E(op, ovs.KindNameTooLong, nil, nil)
 	}
 	isDir := n.attr.Type == ovs.TypeDir
 	if isDir && fs.within(t, n.attr.ID) {

@@ -79,8 +79,12 @@ func (r *Registry) MultiGet(ctx context.Context, keys [][]byte) ([][]byte, error
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	values := make([][]byte, len(keys))
+	var budget sequence.Budget
 	for i, k := range keys {
 		if v, found := r.data.get(k); found {
+			if err := budget.Take(len(v)); err != nil {
+				return nil, err
+			}
 			values[i] = clone(v)
 		}
 	}
@@ -98,7 +102,12 @@ func (r *Registry) Range(ctx context.Context, o ovs.RangeOptions) ([]ovs.Pair, e
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var pairs []ovs.Pair
+	var budget sequence.Budget
+	var err error
 	take := func(k string, v []byte) bool {
+		if err = budget.Take(len(k) + len(v)); err != nil {
+			return false
+		}
 		pairs = append(pairs, ovs.Pair{Key: []byte(k), Value: clone(v)})
 		return len(pairs) < o.Limit
 	}
@@ -106,6 +115,9 @@ func (r *Registry) Range(ctx context.Context, o ovs.RangeOptions) ([]ovs.Pair, e
 		r.data.descend(o.From, o.To, take)
 	} else {
 		r.data.ascend(o.From, o.To, take)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return pairs, nil
 }

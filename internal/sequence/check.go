@@ -57,11 +57,23 @@ func stampFits(at int, b []byte) bool {
 	return at == -1 || at >= 0 && at <= len(b)-8
 }
 
-// MaxRange is the most pairs that one Range gives, and MaxMultiGet the most keys that one MultiGet takes.
+// Limits of one read.
 const (
-	MaxRange    = 10_000
-	MaxMultiGet = 10_000
+	MaxRange    = 10_000   // pairs that a Range gives
+	MaxMultiGet = 10_000   // keys that a MultiGet takes
+	MaxRead     = 64 << 20 // bytes of keys and values that either gives
 )
+
+// Budget counts the bytes of one read. The zero value is a fresh one.
+type Budget int
+
+// Take takes n bytes: KindTooBig if that makes more than MaxRead.
+func (b *Budget) Take(n int) error {
+	if *b += Budget(n); *b > MaxRead {
+		return ovs.E("sequence.Budget", ovs.KindTooBig, nil, fmt.Errorf("a read gives at most %d bytes", MaxRead))
+	}
+	return nil
+}
 
 // CheckRange tells whether a Range can be asked for: KindInvalid if not.
 func CheckRange(o ovs.RangeOptions) error {

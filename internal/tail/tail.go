@@ -21,6 +21,11 @@ already coalesced. The driver takes the intervals in order (Next), brings each t
 says Drop: the log lets go. So Below always stands at the end of an interval, and replaying the records after it brings
 back the rest.
 
+A driver's part: New, with what the newest head says and the backend holds; Restore for each record that a replay gives;
+then TryRead, Read, Write, Commit, Resize and Live are the object's own. Its flusher, one goroutine: Seal (for what is
+not cut yet); while Next gives an interval s: s.Wait; s.Each, s.ReadAt, s.ReadUnder to read it; put it; have Below show
+it; Drop(s). At rest: Freeze. At the end: Close.
+
 One mutex per object guards everything; it is held over Admit and Append (which never block), never over I/O, and no
 callback is called under it. A driver may hold none of its own locks when it calls a Tail.
 */

@@ -51,6 +51,7 @@ type Crash struct {
 	mode     CutMode
 	tear     bool
 	noDirect bool
+	runOn    bool
 	ignore   func(op Op, name string) bool
 	onFlush  func(op Op, name string)
 }
@@ -91,6 +92,11 @@ func (d *Crash) SetCapacity(bytes int64) { d.set(func() { d.capacity = bytes / p
 // RefuseDirect makes later opens ignore Direct, as file systems without O_DIRECT do.
 func (d *Crash) RefuseDirect(on bool) { d.set(func() { d.noDirect = on }) }
 
+// RunOn lets this disk run on after a cut, which then only takes the picture of the next one. It is for programs that
+// cannot bear a dead disk and would take the test's process with them: Dragonboat panics, Pebble exits. A test must not
+// count what is acknowledged after Done.
+func (d *Crash) RunOn(on bool) { d.set(func() { d.runOn = on }) }
+
 // IgnoreSync plants a bug: a flush (OpDatasync, OpSync, OpSyncDir) for which skip answers true claims success and
 // flushes nothing. A proof shows with it that it would notice a missing flush. skip must not call the disk; nil ends it.
 func (d *Crash) IgnoreSync(skip func(op Op, name string) bool) { d.set(func() { d.ignore = skip }) }
@@ -125,7 +131,7 @@ func (d *Crash) CutAtMark(name string, n int) {
 func (d *Crash) Mark(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.next != nil {
+	if d.dead() {
 		return
 	}
 	d.marks[name]++
@@ -159,8 +165,8 @@ func (d *Crash) Marks() map[string]int {
 func (d *Crash) Done() <-chan struct{} { return d.done }
 
 // Cut takes the power away, unless it is gone already, and returns the disk as it is after the restart. Every later
-// call on this one fails with ErrPowerCut. The new disk has the same capacity, mode, tear and refusal of Direct; counts,
-// marks, hooks and planted bugs start afresh.
+// call on this one fails with ErrPowerCut. The new disk has the same capacity, mode, tear, RunOn and refusal of Direct;
+// counts, marks, hooks and planted bugs start afresh.
 func (d *Crash) Cut() *Crash {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,7 +178,7 @@ func (d *Crash) Cut() *Crash {
 func (d *Crash) Fork() *Crash {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.next != nil {
+	if d.dead() {
 		return d.next.Fork()
 	}
 	return d.survivor()
@@ -186,9 +192,11 @@ func (d *Crash) cut() {
 	}
 }
 
+func (d *Crash) dead() bool { return d.next != nil && !d.runOn }
+
 // enter counts a call. It says whether the power goes at this one; needs mu.
 func (d *Crash) enter(op Op) (last bool, err error) {
-	if d.next != nil {
+	if d.dead() {
 		return false, ErrPowerCut
 	}
 	d.counts[op]++
@@ -209,6 +217,8 @@ func (d *Crash) call(op Op, name string, do func() error) error {
 	}
 	if last {
 		d.cut()
+	}
+	if d.dead() {
 		err = ErrPowerCut
 	}
 	return pathError(op, name, err)
@@ -222,12 +232,14 @@ func (d *Crash) flush(op Op, name string, begin func() (commit func(), err error
 	last, err := d.enter(op)
 	if last {
 		d.cut()
+	}
+	if d.dead() {
 		err = ErrPowerCut
 	}
-	if err != nil {
-		return pathError(op, name, err)
+	var commit func()
+	if err == nil {
+		commit, err = begin()
 	}
-	commit, err := begin()
 	if err != nil {
 		return pathError(op, name, err)
 	}
@@ -237,7 +249,7 @@ func (d *Crash) flush(op Op, name string, begin func() (commit func(), err error
 		hook(op, name)
 		d.mu.Lock()
 	}
-	if d.next != nil {
+	if d.dead() {
 		return pathError(op, name, ErrPowerCut)
 	}
 	if !ignored {

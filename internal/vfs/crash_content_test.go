@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"syscall"
@@ -54,7 +53,10 @@ func read(t testing.TB, d vfs.FS, name string) []byte {
 	t.Helper()
 	f := open(t, d, name, os.O_RDONLY)
 	defer f.Close()
-	p, err := io.ReadAll(f)
+	info, err := f.Stat()
+	must(t, err)
+	p := make([]byte, info.Size())
+	_, err = f.ReadAt(p, 0)
 	must(t, err)
 	return p
 }

@@ -22,7 +22,8 @@ func (d *Crash) survivor() *Crash {
 		c.prefix, c.upto = true, d.seq-min(d.seq, d.rng.Uint64N(1<<d.rng.IntN(12)))
 	}
 	next := newCrash(rand.New(rand.NewPCG(d.rng.Uint64(), d.rng.Uint64())))
-	next.seq, next.capacity, next.mode, next.tear, next.noDirect = d.seq, d.capacity, d.mode, d.tear, d.noDirect
+	next.seq, next.capacity, next.mode = d.seq, d.capacity, d.mode
+	next.tear, next.noDirect, next.runOn = d.tear, d.noDirect, d.runOn
 
 	names := d.survivingNames(c)
 	copies := map[*node]*node{d.root: next.root}

@@ -183,7 +183,7 @@ func (f *crashFile) PunchHole(off, n int64) error {
 		if off < 0 {
 			return syscall.EINVAL
 		}
-		f.d.zero(f.n, off, min(off+n, f.n.size()))
+		f.d.zero(f.n, off, off+min(n, f.n.size()-off))
 		return nil
 	})
 }

@@ -163,7 +163,7 @@ func (d *Crash) grow(n *node, end int64) {
 
 // truncate cuts or extends the file; what lies past the end is zeros from then on.
 func (d *Crash) truncate(n *node, size int64) {
-	d.zero(n, size, max(size, n.size()))
+	d.zero(n, size, n.size())
 	d.seq++
 	n.mtime = d.seq
 	if size != n.size() {
@@ -171,12 +171,26 @@ func (d *Crash) truncate(n *node, size int64) {
 	}
 }
 
-// zero makes a range read as zeros. It goes by the pages that exist, not by the range: files may be sparse.
+// zero makes a range read as zeros. Files may be sparse and ranges long: it goes by what there is less of.
 func (d *Crash) zero(n *node, from, to int64) {
-	for _, i := range n.pageNumbers() {
-		if first, end := max(from, i*pageSize), min(to, (i+1)*pageSize); first < end {
+	if from >= to {
+		return
+	}
+	page := func(i int64) {
+		first, end := max(from, i*pageSize), min(to, (i+1)*pageSize)
+		if first < end {
 			d.write(n, nil, first, end-first) // zeros take no space: no error
 		}
+	}
+	first, last := from/pageSize, (to-1)/pageSize
+	if last-first <= int64(len(n.durable)+len(n.dirty)) {
+		for i := first; i <= last; i++ {
+			page(i)
+		}
+		return
+	}
+	for _, i := range n.pageNumbers() {
+		page(i)
 	}
 }
 

@@ -118,13 +118,17 @@ func (f *Fault) verdict(op Op, names []string) (v Rule) {
 			continue
 		}
 		r.seen++
+		fails := r.Err != nil || r.Short
+		if fails && (v.Err != nil || v.Short) { // an earlier rule has this call
+			continue
+		}
 		if r.seen <= r.Skip || r.Times > 0 && r.acted >= r.Times || r.Prob > 0 && f.rng.Float64() >= r.Prob {
 			continue
 		}
 		r.acted++
 		hit = true
 		v.Delay += r.Delay
-		if v.Err == nil && !v.Short {
+		if fails {
 			v.Err, v.Short, v.Late = r.Err, r.Short, r.Late
 		}
 	}

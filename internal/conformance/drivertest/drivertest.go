@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -163,10 +164,7 @@ func (w *world) step() {
 	case p < 84:
 		w.read()
 	case p < 90:
-		if err := w.obj.Flush(ctx(w.t)); err != nil {
-			w.t.Fatal("flush:", err)
-		}
-		w.durable()
+		w.flush()
 	case p < 93:
 		w.rest()
 	case p < 96:
@@ -194,13 +192,17 @@ func (w *world) write(s ovs.Stability) {
 			data[i] = byte(w.rand.Uint32())
 		}
 	}
+	w.put(off, data, s)
+}
+
+func (w *world) put(off int, data []byte, s ovs.Stability) {
 	done := make(chan struct{})
 	op := &ovs.Write{File: object, Off: uint64(off), Data: append([]byte(nil), data...), Stable: s, Done: func(*ovs.Write) { close(done) }}
 	w.obj.Write(op)
 	<-done
 	clear(op.Data) // lent until Done only
 	if op.Err != nil {
-		w.t.Fatalf("write at %d+%d: %v", off, n, op.Err)
+		w.t.Fatalf("write at %d+%d: %v", off, len(data), op.Err)
 	}
 	w.since = append(w.since, change{off: off, data: data, size: -1})
 	if op.Committed < s || op.Verf != ovs.VerifierOf(ovs.Ref{Pool: pool, Object: object}, w.epoch) {
@@ -209,6 +211,13 @@ func (w *world) write(s ovs.Stability) {
 	if op.Committed == ovs.FileSync {
 		w.durable()
 	}
+}
+
+func (w *world) flush() {
+	if err := w.obj.Flush(ctx(w.t)); err != nil {
+		w.t.Fatal("flush:", err)
+	}
+	w.durable()
 }
 
 func (w *world) commit() {
@@ -227,6 +236,10 @@ func (w *world) resize() {
 	if w.rand.IntN(4) == 0 {
 		size = 0
 	}
+	w.setSize(size)
+}
+
+func (w *world) setSize(size int) {
 	if err := w.obj.Resize(ctx(w.t), uint64(size)); err != nil {
 		w.t.Fatal("resize:", err)
 	}
@@ -299,6 +312,10 @@ func differ(a, b []byte) int {
 // rest makes the object clean and takes it again.
 func (w *world) rest() {
 	up, err := w.obj.Rest(ctx(w.t))
+	for ovs.Is(err, ovs.KindBusy) { // the Done of an operation may still be running
+		runtime.Gosched()
+		up, err = w.obj.Rest(ctx(w.t))
+	}
 	if err != nil {
 		w.t.Fatal("rest:", err)
 	}
@@ -409,3 +426,27 @@ func testFenced(t *testing.T, limit int, f Factory) {
 		t.Errorf("a fenced owner changed the head (%v)", err)
 	}
 }
+
+// Steps is a history written by hand; the model goes along.
+type Steps struct{ w *world }
+
+// Script runs one over a new object.
+func Script(t *testing.T, f Factory, run func(*Steps)) { run(&Steps{newWorld(t, 1, 1<<30, f)}) }
+
+// Write is a stable write.
+func (s *Steps) Write(off int, data []byte) { s.w.put(off, data, ovs.FileSync) }
+
+// Resize sets the size.
+func (s *Steps) Resize(size int) { s.w.setSize(size) }
+
+// Flush brings all to the backend.
+func (s *Steps) Flush() { s.w.flush() }
+
+// Rest makes the object clean and takes it again.
+func (s *Steps) Rest() { s.w.rest() }
+
+// Crash cuts the power.
+func (s *Steps) Crash() { s.w.crash() }
+
+// Check compares the whole object with the model.
+func (s *Steps) Check() { s.w.t.Helper(); s.w.check("in a script") }

@@ -15,7 +15,8 @@ import (
 	"ovs"
 )
 
-// Run runs the suite. open gives an empty registry of its own to each test and cleans it up with the test.
+// Run runs the suite. open gives an empty registry of its own to each test and cleans it up with the test; it is called
+// concurrently, since the tests run in parallel.
 func Run(t *testing.T, open func(t *testing.T) ovs.Registry) {
 	tests := []struct {
 		name string
@@ -31,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) ovs.Registry) {
 		{"Prefixes", prefixes},
 		{"Range", ranges},
 		{"Limits", limits},
+		{"Big reads", bigReads},
 		{"Ownership of memory", memory},
 		{"Deadline", deadline},
 		{"Follow", follow},
@@ -40,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) ovs.Registry) {
 	}
 	for _, x := range tests {
 		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			x.f(&fixture{T: t, Registry: open(t), ctx: ctx})

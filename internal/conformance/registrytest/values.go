@@ -127,6 +127,31 @@ func limits(x *fixture) {
 	}
 }
 
+// bigReads: a read gives at most 64 MiB; a scan of more goes on in smaller pages.
+func bigReads(x *fixture) {
+	const n = 130
+	value := make([]byte, 512<<10)
+	keys := make([][]byte, n)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "k%03d", i)
+		x.do(ovs.Set(keys[i], value))
+	}
+	if pairs, err := x.Range(x.ctx, ovs.RangeOptions{Limit: n}); !ovs.Is(err, ovs.KindTooBig) || pairs != nil {
+		x.Fatalf("range: %d pairs, %v", len(pairs), err)
+	}
+	if values, err := x.MultiGet(x.ctx, keys); !ovs.Is(err, ovs.KindTooBig) || values != nil {
+		x.Fatalf("multi-get: %d values, %v", len(values), err)
+	}
+	if _, err := x.MultiGet(x.ctx, make([][]byte, 10001)); !ovs.Is(err, ovs.KindInvalid) {
+		x.Fatal(err)
+	}
+	count := 0
+	err := ovs.Scan(x.ctx, x, nil, func(ovs.Pair) error { count++; return nil })
+	if err != nil || count != n {
+		x.Fatalf("scan: %d pairs, %v", count, err)
+	}
+}
+
 // memory: what goes in and comes out is shared with nobody.
 func memory(x *fixture) {
 	key, value := []byte("k"), []byte("v")

@@ -1,0 +1,107 @@
+package albaproxy
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+
+	"ovs"
+)
+
+// buffers are pools of memory in powers of two from 4 KiB to 64 MiB; larger ones are not kept.
+type buffers struct {
+	pools [maxBufferBits + 1]sync.Pool
+}
+
+const (
+	minBufferBits = 12
+	maxBufferBits = 26
+)
+
+// buffer is pooled memory; its content is arbitrary.
+type buffer struct {
+	b    []byte
+	home *sync.Pool
+}
+
+func (p *buffers) get(n uint64) *buffer {
+	size := max(minBufferBits, bits.Len64(max(n, 1)-1))
+	if size > maxBufferBits {
+		return &buffer{b: make([]byte, n)}
+	}
+	home := &p.pools[size]
+	if b, ok := home.Get().(*buffer); ok {
+		b.b = b.b[:n]
+		return b
+	}
+	return &buffer{b: make([]byte, n, 1<<size), home: home}
+}
+
+// release gives the buffer back: its owner lets go of it.
+func (b *buffer) release() {
+	if b.home != nil {
+		b.home.Put(b)
+	}
+}
+
+// budget bounds the bytes of fragments in memory. Who asks first is served first.
+type budget struct {
+	total int64
+
+	mu      sync.Mutex // guards below
+	used    int64
+	waiting []*claim
+}
+
+type claim struct {
+	n       int64
+	granted chan struct{}
+}
+
+func newBudget(total int64) *budget { return &budget{total: total} }
+
+// take waits for n bytes and gives what to return to put: one that is larger than the budget waits for all of it.
+func (b *budget) take(ctx context.Context, n int64) (int64, error) {
+	n = min(n, b.total)
+	b.mu.Lock()
+	if len(b.waiting) == 0 && b.used+n <= b.total {
+		b.used += n
+		b.mu.Unlock()
+		return n, nil
+	}
+	c := &claim{n: n, granted: make(chan struct{})}
+	b.waiting = append(b.waiting, c)
+	b.mu.Unlock()
+	select {
+	case <-c.granted:
+		return n, nil
+	case <-ctx.Done():
+	}
+	b.mu.Lock()
+	for i, w := range b.waiting {
+		if w == c {
+			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
+			b.grant()
+			b.mu.Unlock()
+			return 0, ovs.E("albaproxy.budget", ovs.KindTimeout, nil, ctx.Err())
+		}
+	}
+	b.mu.Unlock()
+	return n, nil // granted meanwhile
+}
+
+func (b *budget) put(n int64) {
+	b.mu.Lock()
+	b.used -= n
+	b.grant()
+	b.mu.Unlock()
+}
+
+// grant serves the waiters that fit. mu is held.
+func (b *budget) grant() {
+	for len(b.waiting) > 0 && b.used+b.waiting[0].n <= b.total {
+		b.used += b.waiting[0].n
+		close(b.waiting[0].granted)
+		b.waiting = b.waiting[1:]
+	}
+}

@@ -1,0 +1,29 @@
+// Command ovs serves a datastore and talks to one. Each subcommand is a file beside this one.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"ovs"
+)
+
+// version is set by the build.
+var version = "unknown"
+
+func main() {
+	root := &cobra.Command{
+		Use:           "ovs",
+		Short:         "Open vStorage: shared storage for hypervisors, without a SAN",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), statusCommand(), flushCommand())
+	if err := root.Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, "ovs:", err)
+		os.Exit(ovs.KindOf(err).Exit())
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"ovs/framework/client"
+)
+
+// statusCommand shows how the node that serves a data directory is.
+func statusCommand() *cobra.Command {
+	var data string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the running server is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := client.ForData(data)
+			if err != nil {
+				return err
+			}
+			s, err := api.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if asJSON {
+				e := json.NewEncoder(out)
+				e.SetIndent("", "  ")
+				return e.Encode(s)
+			}
+			fmt.Fprintln(out, s.Health.Sentence)
+			fmt.Fprintf(out, "node     %s, version %s, up %d s\n", s.Node, s.Version, s.UptimeS)
+			fmt.Fprintf(out, "nfs      %s; portmap: %s\n", s.NFSAddr, s.Portmap)
+			fmt.Fprintf(out, "log      %d MiB of %d MiB used\n", s.Log.UsedBytes>>20, s.Log.SizeBytes>>20)
+			fmt.Fprintf(out, "backend  %s: %d GiB of %d GiB free on %d ASDs\n", s.Backend.Name, s.Backend.FreeBytes>>30, s.Backend.TotalBytes>>30, s.Backend.ASDs)
+			for _, p := range s.VPools {
+				fmt.Fprintf(out, "vPool    %s exported as %s: %d objects served, %d recovering, %d halted\n", p.Name, p.Export, p.Serving, p.Recover, len(p.Halted))
+				for _, h := range p.Halted {
+					fmt.Fprintf(out, "  halted %s: %s\n", h.Object, h.Why)
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&data, "data", "data", "data directory of the server")
+	c.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
+	return c
+}

@@ -1,0 +1,118 @@
+package dtl
+
+import (
+	"time"
+
+	"ovs"
+)
+
+// due is what the completer has to call back: first what was flushed, then what failed after that.
+type due struct {
+	done      records
+	syncs     syncs
+	late      records // Done with what refused says
+	lateSyncs syncs
+	odd       []oddRecord
+	admitted  records // they got their room
+	denied    records // they will not, for that reason, or because they waited too long
+	busy      bool    // callbacks are under way, of the completer or the flusher
+}
+
+// oddRecord is a record that failed for a reason of its own.
+type oddRecord struct {
+	r   *ovs.Record
+	err error
+}
+
+func (d *due) empty() bool {
+	return d.done.first == nil && d.syncs.first == nil && d.late.first == nil && d.lateSyncs.first == nil &&
+		len(d.odd) == 0 && d.admitted.first == nil && d.denied.first == nil
+}
+
+// tick is how often the completer looks again while the log is short of room.
+const tick = 100 * time.Millisecond
+
+// complete is the completer's goroutine: it makes the callbacks that the flusher does not make itself, hands out room as
+// it comes free or as an object's turn comes, and asks owners for room. It ends when the log is closed and all is called.
+func (l *Log) complete() {
+	defer l.work.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		now := time.Now()
+		wait := l.grant(now)
+		ask := l.whomToAsk(now)
+		d, why := l.takeDue()
+		stop := l.ending && l.due.empty() && !l.due.busy && !d.busy
+		l.ended = stop
+		l.mu.Unlock()
+		if stop {
+			return
+		}
+		for _, ref := range ask {
+			l.cfg.Relieve(ref)
+		}
+		if d.busy {
+			l.callAll(d, why)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.completer:
+		case <-timer.C:
+		}
+	}
+}
+
+// takeDue takes all callbacks that are due, unless the flusher is making some: it wakes the completer afterwards. What was
+// refused because the log is closed waits until all before it is flushed. mu is held.
+func (l *Log) takeDue() (due, error) {
+	if l.due.busy {
+		return due{}, nil
+	}
+	d := l.due
+	l.due = due{}
+	if l.failed == nil && (l.head != nil || l.writing != nil) {
+		l.due.late, l.due.lateSyncs = d.late, d.lateSyncs
+		d.late, d.lateSyncs = records{}, syncs{}
+	}
+	d.busy = !d.empty()
+	l.due.busy = d.busy
+	return d, l.refused()
+}
+
+// callAll makes the callbacks of d.
+func (l *Log) callAll(d due, refusal error) {
+	callBack(d.done, d.syncs, nil)
+	callBack(d.late, d.lateSyncs, refusal)
+	for _, o := range d.odd {
+		o.r.Done(o.r, o.err)
+	}
+	for d.admitted.first != nil {
+		r := d.admitted.pop()
+		r.Admitted(r, nil)
+	}
+	if refusal == nil {
+		refusal = errFull
+	}
+	for d.denied.first != nil {
+		r := d.denied.pop()
+		r.Admitted(r, refusal)
+	}
+	l.mu.Lock()
+	l.due.busy = false
+	l.mu.Unlock()
+}
+
+// callBack tells those who wait how their flush ended. A record may be used again as soon as its Done is called.
+func callBack(done records, waiting syncs, err error) {
+	for done.first != nil {
+		r := done.pop()
+		r.Done(r, err)
+	}
+	for waiting.first != nil {
+		s := waiting.pop()
+		s.Done(s, err)
+	}
+}

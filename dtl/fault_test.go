@@ -1,0 +1,196 @@
+package dtl
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"ovs"
+	"ovs/internal/conformance/logtest"
+	"ovs/internal/vfs"
+)
+
+// After a failed or short write, or a failed flush, of a batch, header or index: everything that is not flushed, and
+// everything later, is Done with KindIO in order; nothing is written any more; what was flushed is read on.
+func TestFailure(t *testing.T) {
+	for name, rule := range map[string]vfs.Rule{
+		"write":       {Op: vfs.OpWrite, Err: syscall.EIO},
+		"short write": {Op: vfs.OpWrite, Err: syscall.ENOSPC, Short: true},
+		"flush":       {Op: vfs.OpDatasync, Err: syscall.EIO},
+		"late flush":  {Op: vfs.OpDatasync, Err: syscall.EIO, Late: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rule.Path = "segment-*"
+			rule.Times = 1 // a retry would succeed: there must be none
+			disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
+			l := mustOpen(t, Config{FS: disk, Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Rand: strings.NewReader("identity")})
+			var places []ovs.LogPos
+			for number := ovs.RecordNo(1); number <= 20; number++ {
+				places = append(places, logtest.Write(t, l, logtest.Ref(1), number, 3000))
+			}
+			settled(l)
+			disk.Add(rule)
+			var mu sync.Mutex
+			var order []ovs.RecordNo
+			var errs []error
+			var done sync.WaitGroup
+			for number := ovs.RecordNo(21); number <= 40; number++ {
+				r, _ := logtest.Record(logtest.Ref(1), number, 3000)
+				logtest.Admit(t, l, r)
+				done.Add(1)
+				r.Done = func(r *ovs.Record, err error) {
+					defer done.Done()
+					mu.Lock()
+					defer mu.Unlock()
+					order, errs = append(order, r.Number), append(errs, err)
+				}
+				l.Append(r)
+			}
+			done.Wait()
+			for i := range order {
+				if order[i] != ovs.RecordNo(21+i) || !ovs.Is(errs[i], ovs.KindIO) {
+					t.Fatalf("record %d is Done with %v after %v", order[i], errs[i], order[:i])
+				}
+			}
+			if !ovs.Is(l.Failed(), ovs.KindIO) {
+				t.Fatalf("Failed says %v", l.Failed())
+			}
+			writes := disk.Counts()[vfs.OpWrite]
+			synced := make(chan error)
+			l.Sync(&ovs.LogSync{Done: func(_ *ovs.LogSync, err error) { synced <- err }})
+			if err := <-synced; !ovs.Is(err, ovs.KindIO) {
+				t.Fatalf("Sync says %v", err)
+			}
+			for i, p := range places {
+				got := make([]byte, 3000)
+				if err := l.ReadAt(p, got); err != nil || !bytes.Equal(got, logtest.Data(logtest.Ref(1), ovs.RecordNo(i+1), 3000)) {
+					t.Fatalf("flushed record %d reads with %v", i+1, err)
+				}
+			}
+			if err := l.Close(); !ovs.Is(err, ovs.KindIO) {
+				t.Fatalf("Close says %v", err)
+			}
+			if n := disk.Counts()[vfs.OpWrite]; n != writes {
+				t.Fatalf("%d writes after the failure", n-writes)
+			}
+			l.cfg.FS = disk
+			again := mustOpen(t, l.cfg)
+			if tails := again.Tails(); len(tails) != 1 || tails[0].First != 1 || tails[0].Last < 20 {
+				t.Fatalf("tails %+v after a restart", tails)
+			}
+		})
+	}
+}
+
+// settled waits until the preparer has nothing to do.
+func settled(l *Log) {
+	for {
+		l.mu.Lock()
+		idle := len(l.unready) == 0 && len(l.toSeal) == 0 && l.next != nil && l.next.ready && len(l.slots) > 0
+		l.mu.Unlock()
+		if idle {
+			return
+		}
+		wake(l.preparer)
+	}
+}
+
+// A full disk is no failure: the log goes on in the segments that it has, and grows when there is space again.
+func TestFullDisk(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
+	cfg := Config{FS: disk, Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Rand: strings.NewReader("identity")}
+	remove := disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 4, Err: syscall.ENOSPC})
+	l := mustOpen(t, cfg)
+	for number := ovs.RecordNo(1); number <= 200; number++ {
+		logtest.Write(t, l, logtest.Ref(1), number, 5000)
+		l.Release(logtest.Ref(1), number)
+	}
+	l.mu.Lock()
+	few := len(l.all)
+	l.mu.Unlock()
+	remove()
+	wake(l.preparer)
+	for number := ovs.RecordNo(201); number <= 210; number++ {
+		logtest.Write(t, l, logtest.Ref(1), number, 5000)
+	}
+	settled(l)
+	if few > 3 || len(l.all) <= few {
+		t.Fatalf("%d segments while the disk was full, %d afterwards", few, len(l.all))
+	}
+	if err := l.Failed(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A disk on which not even the first segment fits is told at once, and leaves nothing open.
+func TestNoSpaceAtAll(t *testing.T) {
+	disk := vfs.NewCrash(1)
+	disk.SetCapacity(64 << 10)
+	cfg := Config{FS: disk, Dir: "log", SegmentSize: 128 << 10, Rand: strings.NewReader("identity")}
+	if _, err := Open(cfg); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("opened with %v", err)
+	}
+	disk.SetCapacity(64 << 20)
+	if err := mustOpen(t, cfg).Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNoDirect(t *testing.T) {
+	disk := vfs.NewCrash(1)
+	disk.RefuseDirect(true)
+	l := mustOpen(t, Config{FS: disk, Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Rand: strings.NewReader("identity")})
+	logtest.Write(t, l, logtest.Ref(1), 1, 5000)
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, c := range []Config{
+		{SegmentSize: 4096}, {SegmentSize: 1<<20 + 1}, {SegmentSize: 2 << 30},
+		{Shares: map[ovs.PoolID]float64{1: 0}}, {Shares: map[ovs.PoolID]float64{1: 1.5}},
+	} {
+		c.FS, c.Dir, c.Rand = vfs.NewCrash(1), "log", strings.NewReader("identity")
+		if _, err := Open(c); !ovs.Is(err, ovs.KindInvalid) {
+			t.Errorf("opened with %v", err)
+		}
+	}
+}
+
+// After Close a late Append is still answered.
+func TestClosed(t *testing.T) {
+	l := mustOpen(t, Config{FS: vfs.NewCrash(1), Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Rand: strings.NewReader("identity")})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, done := logtest.Record(logtest.Ref(1), 1, 100)
+	if !l.Admit(r) {
+		t.Fatal("a closed log lets wait")
+	}
+	l.Append(r)
+	if err := <-done; !ovs.Is(err, ovs.KindClosed) {
+		t.Fatal(err)
+	}
+	synced := make(chan error)
+	l.Sync(&ovs.LogSync{Done: func(_ *ovs.LogSync, err error) { synced <- err }})
+	if err := <-synced; !ovs.Is(err, ovs.KindClosed) {
+		t.Fatal(err)
+	}
+	if l.TryReadAt(1<<32|block, make([]byte, 1)) || l.ReadAt(1<<32|block, make([]byte, 1)) == nil {
+		t.Fatal("a closed log reads")
+	}
+}
+
+// A record that can never fit is refused, not waited for.
+func TestTooBig(t *testing.T) {
+	l := mustOpen(t, Config{FS: vfs.NewCrash(1), Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Rand: strings.NewReader("identity")})
+	r, done := logtest.Record(logtest.Ref(1), 1, l.MaxRecord()+1)
+	logtest.Admit(t, l, r)
+	l.Append(r)
+	if err := <-done; !ovs.Is(err, ovs.KindTooBig) {
+		t.Fatal(err)
+	}
+	logtest.Write(t, l, logtest.Ref(1), 1, l.MaxRecord())
+}

@@ -1,0 +1,63 @@
+package dtl
+
+import (
+	"hash/crc32"
+
+	"ovs"
+)
+
+// readBuffer is the bytes of a buffer for reads from segment files, readBuffers how many there are.
+const (
+	readBuffer  = 128 << 10
+	readBuffers = 16
+)
+
+// ReadAt implements ovs.Log. Whole blocks are read and each is compared with its checksum. The segment's life is looked
+// at again afterwards: where it ended meanwhile, what was read may be another's.
+func (l *Log) ReadAt(p ovs.LogPos, dst []byte) error {
+	if l.TryReadAt(p, dst) || len(dst) == 0 {
+		return nil
+	}
+	at := placeOf(p)
+	g := l.segmentOf(at.gen)
+	if g == nil {
+		return errStale
+	}
+	buf := l.reads.Wait()
+	if buf == nil {
+		return ovs.E("dtl.ReadAt", ovs.KindClosed, nil, nil)
+	}
+	defer l.reads.Put(buf)
+	for len(dst) > 0 {
+		n, err := l.readSome(g, at.off, dst, buf)
+		if l.segmentOf(at.gen) != g {
+			return errStale
+		}
+		if err != nil {
+			return err
+		}
+		at.off += uint32(n)
+		dst = dst[n:]
+	}
+	return nil
+}
+
+// readSome reads what one buffer holds.
+func (l *Log) readSome(g *segment, off uint32, dst, buf []byte) (int, error) {
+	const op = "dtl.ReadAt"
+	first := off &^ (block - 1)
+	skip := int(off - first)
+	buf = buf[:min(len(buf), up(skip+len(dst)))]
+	if int64(first)+int64(len(buf)) > l.size {
+		return 0, ovs.E(op, ovs.KindInvalid, off, nil)
+	}
+	if err := readFull(g.slot.file, buf, int64(first)); err != nil {
+		return 0, ovs.E(op, ovs.KindIO, g.slot.file.Name(), err)
+	}
+	for i := 0; i < len(buf); i += block {
+		if crc32.Checksum(buf[i:i+block], castagnoli) != g.sums[(int(first)+i)/block] {
+			return 0, ovs.E(op, ovs.KindCorrupt, place{g.gen, first + uint32(i)}, nil)
+		}
+	}
+	return copy(dst, buf[skip:]), nil
+}

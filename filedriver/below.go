@@ -1,0 +1,137 @@
+package filedriver
+
+import (
+	"context"
+	"fmt"
+
+	"ovs"
+	"ovs/internal/pagecache"
+)
+
+// TryReadBelow reads the current version out of memory (tail.Below).
+func (f *file) TryReadBelow(dst []byte, off uint64) bool {
+	v := f.cur.Load()
+	if !v.head.hasTable {
+		readInline(v.head.inline, dst, off)
+		return true
+	}
+	return v.eachCluster(dst, off, func(part []byte, at, skip uint64, c chunk) error {
+		if c == (chunk{}) {
+			clear(part)
+			return nil
+		}
+		if !f.d.cfg.Cache.TryGet(f.page(at, c), int(skip), part) {
+			return errNotHere
+		}
+		return nil
+	}) == nil
+}
+
+var errNotHere = ovs.E("filedriver.TryReadBelow", ovs.KindBusy, nil, nil)
+
+// page names a cluster in the cache: inode, epoch, record and cluster number are its whole name.
+func (f *file) page(at uint64, c chunk) pagecache.Key {
+	return pagecache.Key{Pool: uint64(f.claim.Pool), Object: uint64(f.claim.Object), Epoch: uint64(c.epoch), Place: uint64(c.record)<<16 | at}
+}
+
+func readInline(content, dst []byte, off uint64) {
+	n := 0
+	if off < uint64(len(content)) {
+		n = copy(dst, content[off:])
+	}
+	clear(dst[n:])
+}
+
+// eachCluster cuts a range at cluster borders: part is the piece of dst, at the cluster's number in the file, skip the bytes
+// of the cluster before the piece, c the chunk that holds it (zero: a hole).
+func (v *version) eachCluster(dst []byte, off uint64, do func(part []byte, at, skip uint64, c chunk) error) error {
+	for len(dst) > 0 {
+		at, skip := off/ovs.ClusterSize, off%ovs.ClusterSize
+		n := min(uint64(len(dst)), ovs.ClusterSize-skip)
+		var c chunk
+		if i := off / chunkSize; i < uint64(len(v.table)) {
+			c = v.table[i]
+		}
+		if err := do(dst[:n], at, skip, c); err != nil {
+			return err
+		}
+		dst, off = dst[n:], off+n
+	}
+	return nil
+}
+
+// ReadBelow reads the current version, from the backend where memory does not have it (tail.Below). A chunk that is gone
+// was replaced meanwhile: the version is read again, once.
+func (f *file) ReadBelow(ctx context.Context, dst []byte, off uint64) error {
+	v := f.cur.Load()
+	err := f.readVersion(ctx, v, dst, off)
+	if ovs.Is(err, ovs.KindNotFound) {
+		if again := f.cur.Load(); again != v {
+			return f.readVersion(ctx, again, dst, off)
+		}
+		err = ovs.E("filedriver.Read", ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("a chunk that the table names is not there: %w", err))
+	}
+	return err
+}
+
+func (f *file) readVersion(ctx context.Context, v *version, dst []byte, off uint64) error {
+	if !v.head.hasTable {
+		readInline(v.head.inline, dst, off)
+		return nil
+	}
+	for len(dst) > 0 { // chunk by chunk
+		n := min(uint64(len(dst)), chunkSize-off%chunkSize)
+		var c chunk
+		if i := off / chunkSize; i < uint64(len(v.table)) {
+			c = v.table[i]
+		}
+		if c == (chunk{}) {
+			clear(dst[:n])
+		} else if err := f.readChunk(ctx, c, dst[:n], off); err != nil {
+			return err
+		}
+		dst, off = dst[n:], off+n
+	}
+	return nil
+}
+
+// readChunk reads a range of one chunk with one ranged Get, checks every cluster and keeps them in the cache.
+func (f *file) readChunk(ctx context.Context, c chunk, dst []byte, off uint64) error {
+	id, i := f.claim.Object, off/chunkSize
+	first := off % chunkSize / ovs.ClusterSize
+	last := (off%chunkSize + uint64(len(dst)) - 1) / ovs.ClusterSize
+	buf := make([]byte, (last-first+1)*unit)
+	got, err := f.d.cfg.Backend.Get(ctx, f.d.namespace, chunkName(id, int(i), c), first*unit, buf)
+	if err != nil {
+		return err
+	}
+	if got%unit != 0 {
+		return ovs.E("filedriver.Read", ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("chunk %d ends within a cluster", i))
+	}
+	have := uint64(got / unit) // clusters past the object's end are zeros
+	base := i * chunkSize / ovs.ClusterSize
+	for k := first; k <= last; k++ {
+		var data []byte
+		if k-first < have {
+			b := buf[(k-first)*unit:]
+			if data, err = checkCluster(b, id, base+k, c); err != nil {
+				return err
+			}
+			f.d.cfg.Cache.Put(f.page(base+k, c), data)
+		}
+		begin, skip := k*ovs.ClusterSize, uint64(0)
+		if at := off % chunkSize; begin < at {
+			begin, skip = at, at-begin
+		}
+		part := dst[begin-off%chunkSize:]
+		if most := ovs.ClusterSize - skip; uint64(len(part)) > most {
+			part = part[:most]
+		}
+		if data == nil {
+			clear(part)
+		} else {
+			copy(part, data[skip:])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package storagerouter
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ovs"
+)
+
+func TestConfigReadsItsOwnPrint(t *testing.T) {
+	c := DefaultConfig()
+	c.LogSize, c.Allow = 3<<30, []string{"10.1.0.0/16"}
+	text, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ovs.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var back Config
+	if err := LoadConfig(&back, file); err != nil {
+		t.Fatal(err)
+	}
+	again, err := back.YAML()
+	if err != nil || again != text {
+		t.Fatalf("read back differs (%v):\n%s\n---\n%s", err, text, again)
+	}
+	if !strings.Contains(text, "log_size: 3 GiB") {
+		t.Errorf("sizes carry units:\n%s", text)
+	}
+}
+
+func TestUnknownKeysAreRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ovs.yaml")
+	if err := os.WriteFile(file, []byte("log_sise: 1 GiB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultConfig()
+	if err := LoadConfig(&c, file); !ovs.Is(err, ovs.KindInvalid) {
+		t.Fatalf("a misspelt key: %v", err)
+	}
+}
+
+func TestValidateSaysWhatToDo(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"open without allow": {func(c *Config) { c.Listen = "0.0.0.0" }, "--allow"},
+		"bad network":        {func(c *Config) { c.Allow = []string{"10.0.0.0/99"} }, "network"},
+		"not an address":     {func(c *Config) { c.Listen = "here" }, "IP address"},
+		"port":               {func(c *Config) { c.NFSPort = 70000 }, "port"},
+		"portmap":            {func(c *Config) { c.Portmap = "on" }, "auto nor off"},
+		"tiny log":           {func(c *Config) { c.LogSize = 64 << 20 }, "log_size"},
+		"preset":             {func(c *Config) { c.Backend.Presets[0].C = 4 }, "presets[0]"},
+		"pool name":          {func(c *Config) { c.VPools[0].Name = "a/b" }, "vpools[0].name"},
+		"export":             {func(c *Config) { c.VPools[0].Export = "x" }, "export"},
+		"twice":              {func(c *Config) { c.VPools = append(c.VPools, c.VPools[0]) }, "twice"},
+	} {
+		cfg := DefaultConfig()
+		c.change(&cfg)
+		if err := cfg.Validate(); !ovs.Is(err, ovs.KindInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want a hint with %q", name, err, c.want)
+		}
+	}
+	good := DefaultConfig()
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	good.Listen, good.Allow = "0.0.0.0", []string{"192.168.7.9", "10.0.0.0/8"}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]Size{"0": 0, "4096": 4096, "4 GiB": 4 << 30, "256MiB": 256 << 20, "1 TiB": 1 << 40} {
+		var s Size
+		if err := s.Set(text); err != nil || s != want {
+			t.Errorf("%q: %d, %v", text, s, err)
+		}
+		var back Size
+		if err := back.Set(s.String()); err != nil || back != s {
+			t.Errorf("%q -> %q -> %d, %v", text, s, back, err)
+		}
+	}
+	for _, text := range []string{"", "x", "-1", "9999999999 TiB", "1.5 GiB", "1 GB"} {
+		var s Size
+		if err := s.Set(text); err == nil {
+			t.Errorf("%q was taken as %d", text, s)
+		}
+	}
+}

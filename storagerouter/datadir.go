@@ -1,0 +1,165 @@
+package storagerouter
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"ovs"
+	"ovs/internal/vfs"
+)
+
+// dataVersion is the format of the data directory. A server refuses a newer one and leaves it untouched.
+const dataVersion = 1
+
+// dataDir is the data directory of one node, locked while it is open.
+type dataDir struct {
+	fs    vfs.FS
+	dir   string
+	lock  io.Closer
+	node  ovs.NodeID
+	token string // of the REST API
+	key   []byte // of the file handles
+}
+
+// openDataDir makes the directory where there is none, and refuses what it must not touch: a newer format, a directory of
+// something else, one that another server runs on.
+func openDataDir(fsys vfs.FS, dir string) (*dataDir, error) {
+	const op = "storagerouter.openDataDir"
+	d := &dataDir{fs: fsys, dir: dir}
+	if err := d.checkVersion(); err != nil {
+		return nil, err
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return nil, ovs.E(op, ovs.KindIO, dir, err)
+	}
+	lock, err := fsys.Lock(path.Join(dir, "lock"))
+	if err != nil {
+		return nil, ovs.E(op, ovs.KindBusy, dir, fmt.Errorf("another server runs on it: stop that one, or name another directory with --data: %w", err))
+	}
+	d.lock = lock
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+func (d *dataDir) checkVersion() error {
+	const op = "storagerouter.openDataDir"
+	entries, err := d.fs.ReadDir(d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	text, err := readFile(d.fs, path.Join(d.dir, "VERSION"))
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, e := range entries {
+			// What a first start that was cut off may leave, and what a new file system has.
+			if e.Name() != "lock" && e.Name() != "lost+found" && !strings.HasSuffix(e.Name(), ".new") {
+				return ovs.E(op, ovs.KindInvalid, d.dir, fmt.Errorf("it holds %q but no datastore: name an empty or new directory with --data", e.Name()))
+			}
+		}
+		return nil
+	}
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	v, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || v < 1 {
+		return ovs.E(op, ovs.KindCorrupt, d.dir, fmt.Errorf("VERSION says %q", strings.TrimSpace(string(text))))
+	}
+	if v > dataVersion {
+		return ovs.E(op, ovs.KindNotSupported, d.dir, fmt.Errorf("its format is version %d, this server knows up to %d: run a newer ovs; nothing was touched", v, dataVersion))
+	}
+	return nil
+}
+
+// load reads the node's own small files, and makes those that are missing.
+func (d *dataDir) load() error {
+	const op = "storagerouter.openDataDir"
+	if _, err := d.keep("VERSION", 0o644, func() string { return strconv.Itoa(dataVersion) }); err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	node, err := d.keep("node", 0o644, func() string { return randomHex(8) })
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	id, err := strconv.ParseUint(node, 16, 64)
+	if err != nil || id == 0 {
+		return ovs.E(op, ovs.KindCorrupt, d.dir, fmt.Errorf("file node says %q", node))
+	}
+	d.node = ovs.NodeID(id)
+	if d.token, err = d.keep("admin.token", 0o600, func() string { return randomHex(32) }); err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	key, err := d.keep("handle.key", 0o600, func() string { return randomHex(32) })
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	if d.key, err = hex.DecodeString(key); err != nil || len(d.key) != 32 {
+		return ovs.E(op, ovs.KindCorrupt, d.dir, errors.New("file handle.key is not 32 bytes in hexadecimal"))
+	}
+	return nil
+}
+
+func (d *dataDir) keep(name string, perm fs.FileMode, fresh func() string) (string, error) {
+	full := path.Join(d.dir, name)
+	text, err := readFile(d.fs, full)
+	if err == nil && len(text) > 0 {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	value := fresh()
+	return value, writeFile(d.fs, full, []byte(value+"\n"), perm)
+}
+
+func (d *dataDir) path(elem ...string) string { return path.Join(append([]string{d.dir}, elem...)...) }
+
+func (d *dataDir) close() error { return d.lock.Close() }
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	if _, err := rand.Read(b); err != nil {
+		panic("no randomness: " + err.Error()) // crypto/rand never fails on Linux
+	}
+	b[0] |= 1 // never all zeros
+	return hex.EncodeToString(b)
+}
+
+func readFile(fsys vfs.FS, name string) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 1<<20))
+}
+
+// writeFile replaces a file atomically and durably.
+func writeFile(fsys vfs.FS, name string, data []byte, perm fs.FileMode) error {
+	f, err := fsys.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(path.Dir(name))
+}

@@ -1,0 +1,60 @@
+package storagerouter
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"ovs"
+	"ovs/dtl"
+	"ovs/internal/vfs"
+)
+
+// openLog opens the write log if it is the one that this node left. Its identity and start number stand in its superblock
+// and in the config group; the superblock goes first, so an honest log is never behind the group. One that is missing,
+// foreign or older lost acknowledged writes: nothing is served from it, and nothing is touched.
+func (c *Core) openLog(ctx context.Context, fsys vfs.FS, dir string) error {
+	const op = "storagerouter.openLog"
+	key := fmt.Appendf(nil, "log/%016x/0", uint64(c.node))
+	known, err := c.config.Get(ctx, key)
+	if err != nil && !ovs.Is(err, ovs.KindNotFound) {
+		return ovs.E(op, ovs.KindUnknown, dir, err)
+	}
+	if len(known) > 0 {
+		if len(known) != 16 {
+			return ovs.E(op, ovs.KindCorrupt, dir, errors.New("its record in the config group is not 16 bytes"))
+		}
+		if err := sameLog(fsys, dir, known); err != nil {
+			return ovs.E(op, ovs.KindCorrupt, dir, err)
+		}
+	}
+	c.wlog, err = dtl.Open(dtl.Config{
+		FS: fsys, Dir: dir, Size: int64(c.cfg.LogSize), SegmentSize: int64(c.cfg.LogSegment), Relieve: c.askForRoom, Rand: rand.Reader, Log: c.zap,
+	})
+	if err != nil {
+		return ovs.E(op, ovs.KindUnknown, dir, err)
+	}
+	c.closers.add("write log", func(context.Context) error { return c.wlog.Close() })
+	id, start := c.wlog.Identity()
+	now := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, id), start)
+	if _, err := c.config.Sequence(ctx, ovs.TestAndSet(key, known, now)); err != nil {
+		return ovs.E(op, ovs.KindUnknown, dir, err)
+	}
+	return nil
+}
+
+func sameLog(fsys vfs.FS, dir string, known []byte) error {
+	wantID, wantStart := binary.BigEndian.Uint64(known), binary.BigEndian.Uint64(known[8:])
+	id, start, err := dtl.Peek(fsys, dir)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the write log that this node left is missing or damaged: put its files back; nothing was touched: %w", err)
+	case id != wantID:
+		return fmt.Errorf("this is not the write log that this node left (%016x, not %016x): put the right files back; nothing was touched", id, wantID)
+	case start < wantStart:
+		return fmt.Errorf("this write log is an older copy of the one that this node left (start %d, not %d): put the newest files back; nothing was touched", start, wantStart)
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+package storagerouter
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ovs/nfsd"
+)
+
+// nodeCollector reads the parts' own counters when Prometheus asks; nothing is counted twice.
+type nodeCollector struct{ n *Node }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("ovs_"+name, help, labels, nil)
+}
+
+var (
+	descLogSize    = desc("log_size_bytes", "Size of the write log.")
+	descLogUsed    = desc("log_used_bytes", "Bytes of the write log that are not yet on the backend.")
+	descLogFlushes = desc("log_flushes_total", "Flushes (fdatasync) of the write log.")
+	descLogRecords = desc("log_records_total", "Records appended to the write log.")
+	descLogPadded  = desc("log_written_bytes_total", "Bytes written to the write log, headers and padding included.")
+	descServing    = desc("objects_serving", "Objects served by this node.", "vpool")
+	descRecovering = desc("objects_recovering", "Objects whose take-over is under way.", "vpool")
+	descHalted     = desc("objects_halted", "Objects not served because their data could not be proven right.", "vpool")
+	descLatency    = desc("nfs_seconds", "From the whole request in memory to its reply encoded.", "program", "procedure")
+	descErrors     = desc("nfs_errors_total", "Calls answered with an error status.", "program", "procedure")
+	descConns      = desc("nfs_connections", "Open connections.")
+	descInFlight   = desc("nfs_requests_in_flight", "Requests read and not answered.")
+	descBuffers    = desc("nfs_buffer_bytes", "Bytes of request and reply buffers in use.")
+	descRefused    = desc("nfs_refused_total", "Connections refused: not allowed, or too many.")
+	descBadHandles = desc("nfs_bad_handles_total", "Handles that this datastore never gave out.")
+	descGarbage    = desc("nfs_garbage_total", "Calls and records that could not be decoded.")
+)
+
+// Describe names no metric in advance: the set depends on the vPools.
+func (c *nodeCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the counters.
+func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	log := c.n.core.wlog.Stats()
+	gauge(descLogSize, float64(log.Size))
+	gauge(descLogUsed, float64(log.Used))
+	count(descLogFlushes, log.Flushes)
+	count(descLogRecords, log.Records)
+	count(descLogPadded, log.Written)
+	for _, p := range c.n.core.pools {
+		gauge(descServing, float64(p.router.Served()), p.cfg.Name)
+		gauge(descRecovering, float64(p.router.Recovering()), p.cfg.Name)
+		gauge(descHalted, float64(len(p.router.Halted())), p.cfg.Name)
+	}
+	m := c.n.nfs.Collect(func(p nfsd.ProcStat) {
+		if p.Calls == 0 {
+			return
+		}
+		count(descErrors, uint64(p.Failed), p.Program, p.Proc)
+		buckets, below := map[float64]uint64{}, uint64(0)
+		for i, n := range p.Buckets {
+			below += uint64(n)
+			buckets[float64(uint64(1)<<i)/1e6] = below
+		}
+		out <- prometheus.MustNewConstHistogram(descLatency, uint64(p.Calls), float64(p.Nanos)/1e9, buckets, p.Program, p.Proc)
+	})
+	gauge(descConns, float64(m.Open))
+	gauge(descInFlight, float64(m.InFlight))
+	gauge(descBuffers, float64(m.Buffers))
+	count(descRefused, uint64(m.Refused))
+	count(descBadHandles, uint64(m.BadHandles))
+	count(descGarbage, uint64(m.Garbage+m.BadRecords))
+}

@@ -1,0 +1,295 @@
+package volumedriver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"ovs"
+)
+
+// mostTLogBytes is the bytes in TLogs since the root that call for a checkpoint, beside their number and a heavy delta.
+const mostTLogBytes = 64 << 20
+
+func sortedKeys[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
+
+// due tells what the flusher should do beside SCOs. gate is held.
+func (v *volume) due() bool { return v.dueTLog() || v.dueCheckpoint() }
+
+func (v *volume) dueTLog() bool {
+	f := &v.flush
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stands.SCO >= f.pending.First+ovs.SCONo(v.d.cfg.TLogSCOs)-1
+}
+
+func (v *volume) dueCheckpoint() bool {
+	v.m.mu.RLock()
+	delta := v.m.bytes
+	v.m.mu.RUnlock()
+	return delta > 0 && v.d.cfg.Budget.heavy(delta) || len(v.flush.tlogs) >= v.d.cfg.MostTLogs || v.flush.logged >= mostTLogBytes
+}
+
+// maintain does what is due: garbage, a TLog, a checkpoint. gate is held.
+func (v *volume) maintain() error {
+	v.collect()
+	if !v.due() {
+		return nil
+	}
+	if err := v.settle(v.ctx); err != nil {
+		return err
+	}
+	if v.dueTLog() {
+		if err := v.putTLog(); err != nil {
+			return err
+		}
+	}
+	if !v.dueCheckpoint() {
+		return nil
+	}
+	return v.checkpoint()
+}
+
+// putTLog merges the headers of the SCOs since the last TLog into one: all of them stand. Nothing is being put.
+func (v *volume) putTLog() error {
+	f := &v.flush
+	t := &f.pending
+	t.Last, t.Record, t.Size, t.Time = f.stands.SCO, f.stands.Record, f.stands.Size, f.stands.Time
+	name, body := tlogName(t.First, t.Last, t.Epoch), t.encode(v.claim.Ref)
+	if err := v.store(v.ctx, name, body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
+		return err
+	}
+	f.tlogs, f.logged = append(f.tlogs, name), f.logged+int64(len(body))
+	f.mu.Lock()
+	f.pending = tlog{First: t.Last + 1, Epoch: t.Epoch}
+	f.mu.Unlock()
+	return nil
+}
+
+// checkpoint makes a root of what stands and swings the head to it. Nothing is being put; reads go on.
+func (v *volume) checkpoint() error {
+	f := &v.flush
+	s := f.stands
+	if s.SCO == f.head.RootSCO && f.head.RootEpoch != 0 {
+		return nil
+	}
+	next, merged, err := v.makeRoot(v.ctx, s)
+	if err != nil {
+		return err
+	}
+	obsolete := f.tlogs
+	if f.head.RootEpoch != 0 {
+		obsolete = append(obsolete, rootName(f.head.RootSCO, f.head.RootEpoch))
+	}
+	if err := v.swing(next); err != nil {
+		return err
+	}
+	for _, st := range v.m.replace(merged.stretches) {
+		v.m.budget.drop(st)
+		obsolete = append(obsolete, st.ref.name())
+	}
+	for i, st := range merged.stretches {
+		if st != nil {
+			v.m.budget.admit(st, merged.segments[i])
+		}
+	}
+	f.tlogs, f.logged = nil, 0
+	f.mu.Lock()
+	f.pending = tlog{First: s.SCO + 1, Epoch: v.claim.Epoch}
+	f.mu.Unlock()
+	f.garbage = append(f.garbage, obsolete...)
+	v.collect()
+	return nil
+}
+
+// mergedMap is what a checkpoint has made of the stretches that the delta touches; nil where nothing is mapped any more.
+type mergedMap struct {
+	mu        sync.Mutex
+	stretches map[uint32]*stretch
+	segments  map[uint32]*segment
+}
+
+// makeRoot puts the segments that the delta changes, and a root over all, and gives the head that names it. What it puts
+// follows from state, delta and the root before alone: a retry puts the same.
+func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, error) {
+	m := &mergedMap{stretches: map[uint32]*stretch{}, segments: map[uint32]*segment{}}
+	touched := v.m.touched()
+	err := parallel(len(touched), 4, func(i int) error { return v.makeSegment(ctx, touched[i], s.SCO, m) })
+	if err != nil {
+		return nil, nil, err
+	}
+	o := &root{SCO: s.SCO, Epoch: v.claim.Epoch, Record: s.Record, Size: s.Size, Time: s.Time,
+		Lineage: v.lineage.trim(s.Record), Layers: v.flush.layers}
+	v.m.mu.RLock()
+	all := maps.Clone(v.m.stretches)
+	v.m.mu.RUnlock()
+	maps.Copy(all, m.stretches)
+	for _, i := range sortedKeys(all) {
+		if st := all[i]; st != nil {
+			o.Segments = append(o.Segments, st.ref)
+		}
+	}
+	body := o.encode(v.claim.Ref)
+	if err := v.store(ctx, rootName(o.SCO, o.Epoch), body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
+		return nil, nil, err
+	}
+	return &head{RootSCO: o.SCO, RootEpoch: o.Epoch, RootLength: uint32(len(body)), Record: o.Record, Size: o.Size, Time: o.Time}, m, nil
+}
+
+// makeSegment merges one stretch and puts it.
+func (v *volume) makeSegment(ctx context.Context, i uint32, watermark ovs.SCONo, m *mergedMap) error {
+	v.m.mu.RLock()
+	was := v.m.stretches[i]
+	v.m.mu.RUnlock()
+	var old *segment
+	for try := 0; was != nil; try++ {
+		var err error
+		if old = was.seg.Load(); old == nil {
+			old, err = v.fetchSegment(ctx, was)
+		}
+		if err == nil {
+			break
+		}
+		if ovs.Is(err, ovs.KindCorrupt) || v.wait(ctx, try, "a segment of the map cannot be read", err) != nil {
+			return err
+		}
+	}
+	seg := v.m.merge(i, old)
+	var st *stretch
+	if seg != nil {
+		st = newStretch(segmentRef{Stretch: i, SCO: watermark, Epoch: v.claim.Epoch, Runs: uint32(len(seg.starts)), Mapped: seg.mapped})
+		if err := v.store(ctx, st.ref.name(), seg.encode(v.claim.Ref, i), ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stretches[i], m.segments[i] = st, seg
+	return nil
+}
+
+// fetchSegment reads a stretch's segment from the backend.
+func (v *volume) fetchSegment(ctx context.Context, st *stretch) (*segment, error) {
+	b, err := v.d.get(ctx, v.ns, st.ref.name(), segmentLength(st.ref.Runs))
+	if err != nil {
+		return nil, ovs.E("volumedriver.fetchSegment", ovs.KindUnknown, v.ns, err)
+	}
+	return decodeSegment(v.claim.Ref, st.ref.Stretch, b)
+}
+
+// swing sets the head, by compare-and-set and under the claim, however often that takes. KindFenced: another one is in charge.
+func (v *volume) swing(next *head) error {
+	const op = "volumedriver.swing"
+	f := &v.flush
+	key, raw := ovs.HeadKey(v.claim.Object), next.encode()
+	for try := 0; ; try++ {
+		ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
+		_, err := v.d.cfg.Registry.Sequence(ctx, v.claim.Assert(), ovs.TestAndSet(key, f.raw, raw))
+		cancel()
+		var failed *ovs.AssertError
+		switch {
+		case errors.As(err, &failed) && bytes.Equal(failed.Key, key) && bytes.Equal(failed.Current, raw):
+			err = nil // an earlier try, whose answer was lost, had done it
+		case ovs.Is(err, ovs.KindConflict):
+			return ovs.E(op, ovs.KindFenced, v.claim.Ref, err)
+		}
+		if err == nil {
+			f.raw, f.head = raw, *next
+			return nil
+		}
+		if v.wait(v.ctx, try, "the head cannot be set", err) != nil {
+			return err
+		}
+	}
+}
+
+// Rest implements ovs.Object.
+func (v *volume) Rest(ctx context.Context) ([]ovs.Update, error) {
+	const op = "volumedriver.Rest"
+	if err := v.Flush(ctx); err != nil {
+		return nil, err
+	}
+	f := &v.flush
+	select {
+	case f.gate <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ovs.E(op, ovs.KindTimeout, v.claim.Ref, ctx.Err())
+	}
+	defer func() { <-f.gate }()
+	if err := v.settle(ctx); err != nil {
+		return nil, ovs.E(op, ovs.KindUnknown, v.claim.Ref, err)
+	}
+	if _, rest := v.tail.Last(); !rest {
+		return nil, ovs.E(op, ovs.KindBusy, v.claim.Ref, nil)
+	}
+	s, next := f.stands, f.head
+	next.Closed = slices.Clone(next.Closed)
+	if s.SCO > next.RootSCO {
+		made, _, err := v.makeRoot(ctx, s)
+		if err != nil {
+			return nil, ovs.E(op, ovs.KindUnknown, v.claim.Ref, err)
+		}
+		next = *made
+	}
+	if !v.tail.Freeze() {
+		return nil, ovs.E(op, ovs.KindBusy, v.claim.Ref, nil)
+	}
+	f.mu.Lock()
+	f.ended = true // what is due may stay due: from here on the updates below are the only change
+	f.mu.Unlock()
+	if s.SCO > f.opened.SCO || s.Record > f.opened.Record {
+		next.Closed = append(next.Closed, closedEpoch{v.claim.Epoch, s.SCO, s.Record})
+	}
+	next.Size, next.Time = s.Size, s.Time
+	return []ovs.Update{ovs.Set(ovs.HeadKey(v.claim.Object), next.encode())}, nil // guarded by the caller's change of the entry
+}
+
+// collect deletes what nothing reaches; what cannot be deleted now is found by the sweep of a later epoch.
+func (v *volume) collect() {
+	f := &v.flush
+	if !f.swept && f.head.RootEpoch == v.claim.Epoch {
+		f.swept = true
+		v.sweep()
+	}
+	if len(f.garbage) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
+	defer cancel()
+	if err := v.d.delete(ctx, v.ns, f.garbage); err != nil {
+		v.zap.Info("garbage stays for now", zap.Int("objects", len(f.garbage)), zap.Error(err))
+	}
+	f.garbage = nil
+}
+
+// sweep finds what earlier epochs left behind: roots, segments, TLogs and layer tables that the new root does not reach.
+func (v *volume) sweep() {
+	ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
+	defer cancel()
+	reached := map[string]bool{}
+	v.m.mu.RLock()
+	for _, st := range v.m.stretches {
+		reached[st.ref.name()] = true
+	}
+	v.m.mu.RUnlock()
+	for _, l := range v.flush.layers {
+		reached[layerName(l.Slot, l.Epoch)] = true
+	}
+	for _, prefix := range []string{"root/", "seg/", "tlog/", "layer/"} {
+		l, err := v.d.list(ctx, v.ns, prefix, "")
+		if err != nil {
+			v.zap.Info("leftovers stay for now", zap.Error(err))
+			return
+		}
+		for _, o := range l {
+			if e := epochIn(o.Name); !reached[o.Name] && e != 0 && e < v.claim.Epoch {
+				v.flush.garbage = append(v.flush.garbage, o.Name)
+			}
+		}
+	}
+}

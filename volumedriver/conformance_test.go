@@ -1,0 +1,32 @@
+package volumedriver
+
+import (
+	"testing"
+	"time"
+
+	"ovs"
+	"ovs/internal/conformance/drivertest"
+	"ovs/internal/pagecache"
+)
+
+func testDriver(c Config) drivertest.Factory {
+	return func(t *testing.T, e *drivertest.Env) (ovs.Driver, func()) {
+		cache, err := pagecache.New(32 * pagecache.PageSize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Pool, c.Log, c.Backend, c.Registry, c.Now, c.Cache = 7, e.Log, e.Backend, e.Registry, e.Now, cache
+		c.Budget, c.Retry = NewBudget(0), 100*time.Microsecond
+		d, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d, func() { d.Close(); cache.Close() }
+	}
+}
+
+func TestConformance(t *testing.T) {
+	drivertest.Run(t, 200_000, testDriver(Config{SCOSize: 8 * ovs.ClusterSize, TLogSCOs: 2, MostTLogs: 2}))
+}
+
+func TestConformanceDefaults(t *testing.T) { drivertest.Run(t, 3<<20, testDriver(Config{})) }

@@ -1,0 +1,254 @@
+package volumedriver
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"ovs"
+	"ovs/internal/extent"
+)
+
+// stretch is a stretch of the volume that has a segment on the backend.
+type stretch struct {
+	ref  segmentRef
+	seg  atomic.Pointer[segment] // while it is in memory; set and cleared by the Budget
+	used atomic.Bool             // since the Budget's hand passed
+	load chan struct{}           // held by who reads it
+}
+
+func newStretch(ref segmentRef) *stretch { return &stretch{ref: ref, load: make(chan struct{}, 1)} }
+
+// volumeMap says where every cluster of a volume stands on the backend: a small log-structured merge tree.
+//
+//	delta     what SCOs have set since the root, sorted, in memory     newest
+//	segments  of the root, in memory as far as the budget goes
+type volumeMap struct {
+	budget *Budget
+	fetch  func(ctx context.Context, s *stretch) (*segment, error)
+
+	mu        sync.RWMutex // guards all below
+	delta     extent.Map[Location]
+	bytes     int64 // of the delta, as the budget knows it
+	stretches map[uint32]*stretch
+	mapped    int64 // clusters; exact after a checkpoint, else a good guess
+}
+
+// span is clusters of consecutive locations, or a hole.
+type span struct {
+	cluster, n uint64
+	loc        Location
+}
+
+// look finds the spans of clusters [c, c+n), as far as the first stretch that is not in memory, which it gives back.
+func (m *volumeMap) look(c, n uint64, spans []span, limit int) ([]span, *stretch) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for end := c + n; c < end && len(spans) < limit; {
+		k, l, ok := m.delta.At(c, end-c)
+		if !ok {
+			base := c &^ (stretchClusters - 1)
+			k = min(k, base+stretchClusters-c)
+			l = hole
+			if st := m.stretches[uint32(c>>stretchBits)]; st != nil {
+				seg := st.seg.Load()
+				if seg == nil {
+					return spans, st
+				}
+				st.used.Store(true)
+				var more uint64
+				l, more = seg.at(c - base)
+				k = min(k, more)
+			}
+		}
+		if j := len(spans) - 1; j >= 0 && spans[j].loc.Advance(spans[j].n) == l {
+			spans[j].n += k
+		} else {
+			spans = append(spans, span{c, k, l})
+		}
+		c += k
+	}
+	return spans, nil
+}
+
+// warm brings a stretch's segment into memory. A stretch that a checkpoint replaced meanwhile is an error that a new look
+// heals: KindNotFound.
+func (m *volumeMap) warm(ctx context.Context, st *stretch) error {
+	select {
+	case st.load <- struct{}{}:
+	case <-ctx.Done():
+		return ovs.E("volumedriver.warm", ovs.KindTimeout, st.ref.name(), ctx.Err())
+	}
+	defer func() { <-st.load }()
+	if st.seg.Load() != nil {
+		return nil
+	}
+	s, err := m.fetch(ctx, st)
+	if err == nil {
+		m.budget.admit(st, s)
+	}
+	return err
+}
+
+// apply sets where clusters stand, in the order of SCOs.
+func (m *volumeMap) apply(f func(set func(c, n uint64, l Location))) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(func(c, n uint64, l Location) {
+		m.mapped -= m.count(c, n)
+		if l != hole {
+			m.mapped += int64(n)
+		}
+		m.delta.Insert(c, n, l)
+	})
+	m.account()
+}
+
+// account tells the budget how large the delta is. mu is held.
+func (m *volumeMap) account() {
+	now := m.delta.Bytes()
+	m.budget.delta(m.bytes, now)
+	m.bytes = now
+}
+
+// count is how many of the clusters are mapped; where a segment is not in memory, how many are likely to be. mu is held.
+func (m *volumeMap) count(c, n uint64) (mapped int64) {
+	m.delta.Walk(c, n, func(c, n uint64, l Location, ok bool) bool {
+		switch {
+		case ok && l != hole:
+			mapped += int64(n)
+		case !ok:
+			mapped += m.countSegments(c, n)
+		}
+		return true
+	})
+	return mapped
+}
+
+func (m *volumeMap) countSegments(c, n uint64) (mapped int64) {
+	first, last := uint32(c>>stretchBits), uint32((c+n-1)>>stretchBits)
+	if int64(last-first) >= int64(len(m.stretches)) { // a long hole in a small map
+		for i, st := range m.stretches {
+			if i >= first && i <= last {
+				mapped += st.count(c, n)
+			}
+		}
+		return mapped
+	}
+	for i := first; i <= last; i++ {
+		if st := m.stretches[i]; st != nil {
+			mapped += st.count(c, n)
+		}
+	}
+	return mapped
+}
+
+// count is how many of clusters [c, c+n) the segment maps, those outside the stretch left out.
+func (st *stretch) count(c, n uint64) (mapped int64) {
+	base := uint64(st.ref.Stretch) << stretchBits
+	from, to := max(c, base)-base, min(c+n, base+stretchClusters)-base
+	seg := st.seg.Load()
+	switch {
+	case to-from == stretchClusters:
+		return int64(st.ref.Mapped)
+	case seg == nil:
+		return int64(uint64(st.ref.Mapped) * (to - from) / stretchClusters)
+	}
+	for from < to {
+		l, k := seg.at(from)
+		if k = min(k, to-from); l != hole {
+			mapped += int64(k)
+		}
+		from += k
+	}
+	return mapped
+}
+
+// touched is the stretches that the delta changes, in order. Holes in stretches without a segment change nothing.
+func (m *volumeMap) touched() []uint32 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	hit := map[uint32]bool{}
+	m.delta.Each(func(c, n uint64, l Location) bool {
+		first, last := uint32(c>>stretchBits), uint32((c+n-1)>>stretchBits)
+		if l == hole && int64(last-first) >= int64(len(m.stretches)) {
+			for i := range m.stretches {
+				if i >= first && i <= last {
+					hit[i] = true
+				}
+			}
+			return true
+		}
+		for i := first; i <= last; i++ {
+			if l != hole || m.stretches[i] != nil {
+				hit[i] = true
+			}
+		}
+		return true
+	})
+	return sortedKeys(hit)
+}
+
+// merge makes the segment of a stretch out of the delta and the old one (nil: there was none); nil when nothing is mapped.
+func (m *volumeMap) merge(i uint32, old *segment) *segment {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := &segment{}
+	base := uint64(i) << stretchBits
+	m.delta.Walk(base, stretchClusters, func(c, n uint64, l Location, ok bool) bool {
+		rel := c - base
+		if ok || old == nil {
+			if !ok {
+				l = hole
+			}
+			s.add(rel, n, l)
+			return true
+		}
+		for n > 0 {
+			l, k := old.at(rel)
+			k = min(k, n)
+			s.add(rel, k, l)
+			rel, n = rel+k, n-k
+		}
+		return true
+	})
+	if s.mapped == 0 {
+		return nil
+	}
+	return s
+}
+
+// replace puts merged segments in their place and empties the delta that went into them.
+func (m *volumeMap) replace(merged map[uint32]*stretch) (old []*stretch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, st := range merged {
+		if was := m.stretches[i]; was != nil {
+			old = append(old, was)
+		}
+		if st == nil {
+			delete(m.stretches, i)
+		} else {
+			m.stretches[i] = st
+		}
+	}
+	m.delta = extent.Map[Location]{}
+	m.account()
+	m.mapped = 0
+	for _, st := range m.stretches {
+		m.mapped += int64(st.ref.Mapped)
+	}
+	return old
+}
+
+// close gives all memory back to the budget.
+func (m *volumeMap) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.delta.Clear()
+	m.budget.delta(m.bytes, 0)
+	m.bytes = 0
+	for _, st := range m.stretches {
+		m.budget.drop(st)
+	}
+}
