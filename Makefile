@@ -9,7 +9,7 @@ TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fs
 GUEST    := qemu-system-x86 debootstrap busybox-static lz4
 SERVE    ?=
 
-.PHONY: all build run test unit lint deps deps-system bench fuzz system clean
+.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-fresh clean
 
 all: build
 
@@ -38,3 +38,19 @@ unit:
 
 clean:
 	rm -rf bin
+
+# Every fuzz target for FUZZTIME (20 s).
+fuzz:
+	./tests/fuzz.sh
+
+# A Linux kernel client in a guest VM: QEMU without KVM, built here from Debian packages. At most 40 minutes.
+system: deps-system build
+	$(GO) test -tags system -count=1 -timeout 40m -v ./tests/guest
+
+# kill -9 on the real binary under load; leaves docs/proof/crash.md.
+proof-crash: deps build
+	$(GO) test -tags proof -count=1 -timeout 60m -v ./tests/crash
+
+# README's commands on a fresh Debian 12; leaves docs/proof/fresh.md.
+proof-fresh: deps-system
+	./tests/fresh.sh

@@ -300,7 +300,7 @@ func (w *world) history(lives int) error {
 
 func TestCrashes(t *testing.T) {
 	var generations uint32
-	for seed := range uint64(60) {
+	for seed := range uint64(1500) {
 		w := newWorld(seed)
 		if err := w.history(8); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)

@@ -21,11 +21,12 @@ type Config struct {
 	Pool     ovs.PoolID
 	Log      ovs.Log
 	Backend  ovs.Backend
-	Registry ovs.Registry     // the vPool's group
-	Cache    *pagecache.Cache // verified clusters; nil: none
-	Budget   *Budget          // of the maps, shared by all drivers of the node
-	Now      func() int64     // nanoseconds since 1970
-	Zap      *zap.Logger      // nil: silent
+	Registry ovs.Registry                 // the vPool's group
+	Cache    *pagecache.Cache             // verified clusters; nil: none
+	Budget   *Budget                      // of the maps, shared by all drivers of the node
+	Now      func() int64                 // nanoseconds since 1970
+	Halted   func(c ovs.Claim, err error) // optional: a volume takes no more writes; called once, must not block
+	Zap      *zap.Logger                  // nil: silent
 
 	SCOSize   int           // bytes of clusters in an SCO: 4 MiB
 	Workers   int           // goroutines for reads that block: 32

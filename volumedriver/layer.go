@@ -83,15 +83,19 @@ func (l *layer) each(slot uint8, f func(cluster, n uint64, loc Location)) {
 	}
 }
 
-// checkChunkUnit tells whether a unit of a chunk holds that cluster of the file.
-func checkChunkUnit(u []byte, cluster uint64, c chunk) bool {
+// chunkProof is the trailer of a cluster of a chunk.
+func chunkProof(data []byte, cluster uint64, c chunk) (t [trailerSize]byte) {
 	var name [32]byte
 	binary.BigEndian.PutUint64(name[0:], uint64(c.Object))
 	binary.BigEndian.PutUint64(name[8:], cluster)
 	binary.BigEndian.PutUint64(name[16:], uint64(c.Epoch))
 	binary.BigEndian.PutUint64(name[24:], uint64(c.Record))
-	var t [trailerSize]byte
-	binary.BigEndian.PutUint32(t[0:], crc32.Update(crc32.Checksum(u[:ovs.ClusterSize], castagnoli), castagnoli, name[:]))
+	binary.BigEndian.PutUint32(t[0:], crc32.Update(crc32.Checksum(data, castagnoli), castagnoli, name[:]))
 	binary.BigEndian.PutUint64(t[8:], cluster)
-	return t == [trailerSize]byte(u[ovs.ClusterSize:unitSize])
+	return t
+}
+
+// checkChunkUnit tells whether a unit of a chunk holds that cluster of the file.
+func checkChunkUnit(u []byte, cluster uint64, c chunk) bool {
+	return chunkProof(u[:ovs.ClusterSize], cluster, c) == [trailerSize]byte(u[ovs.ClusterSize:unitSize])
 }

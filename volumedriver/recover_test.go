@@ -303,3 +303,37 @@ func TestRecoverOfNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// An owner that was replaced and does not know it goes on writing into the log: its records past its epoch's end are
+// garbage, whoever of the two wrote a number first.
+func TestRecordsPastTheirEpochAreIgnored(t *testing.T) {
+	for _, zombieFirst := range []bool{true, false} {
+		w := newWorld(t, Config{})
+		old := w.create()
+		write(t, old, 0, pattern(1, 4096), ovs.FileSync)
+		v := w.mustRecover()
+		for range 3 {
+			if zombieFirst {
+				write(t, old, 0, pattern(66, 5000), ovs.FileSync)
+			}
+			write(t, v, 2048, pattern(2, 4096), ovs.FileSync)
+			if !zombieFirst {
+				write(t, old, 0, pattern(66, 5000), ovs.FileSync)
+			}
+		}
+		write(t, old, 0, pattern(66, 5000), ovs.FileSync) // a number that the new epoch has not used
+		want := append(pattern(1, 2048), pattern(2, 4096)...)
+		for range 2 {
+			v.Close()
+			v = w.mustRecover()
+			if got := read(t, v, 0, 10_000); !bytes.Equal(got, want) {
+				t.Fatal("a record past its epoch's end shows")
+			}
+			if last, _ := v.tail.Last(); last != 4 {
+				t.Fatalf("the last record is %d", last)
+			}
+		}
+		old.Close()
+		v.Close()
+	}
+}

@@ -122,6 +122,9 @@ func (v *volume) start() {
 func (v *volume) halted(err error) {
 	v.zap.Error("the volume is halted", zap.Error(err))
 	v.flush.moved()
+	if v.d.cfg.Halted != nil {
+		v.d.cfg.Halted(v.claim, err)
+	}
 }
 
 // began starts the clock of an interval.

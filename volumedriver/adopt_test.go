@@ -1,0 +1,116 @@
+package volumedriver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"ovs"
+)
+
+const filesNamespace = "files-0000000000000003"
+
+// putFile stores data as filedriver does, chunk 1 left out as a hole, and gives its layer.
+func putFile(t *testing.T, w *world, data []byte) ovs.Layer {
+	t.Helper()
+	ctx := context.Background()
+	if err := w.backend.CreateNamespace(ctx, filesNamespace); err != nil {
+		t.Fatal(err)
+	}
+	l := ovs.Layer{Namespace: filesNamespace, Piece: 1 << 20, Size: uint64(len(data)), Last: 77, Time: 5}
+	for i := 0; i*(1<<20) < len(data); i++ {
+		if i == 1 {
+			l.Names = append(l.Names, "")
+			continue
+		}
+		c := chunk{Object: disk, N: uint64(i), Epoch: ovs.Epoch(1 + i%2), Record: ovs.RecordNo(70 + i)}
+		var body []byte
+		for at := i << 20; at < min(len(data), (i+1)<<20); at += 4096 {
+			u := make([]byte, 4096)
+			copy(u, data[at:])
+			p := chunkProof(u, uint64(at/4096), c)
+			body = append(append(body, u...), p[:]...)
+		}
+		if i == 2 { // the zeros at the end of a chunk are not stored
+			body = body[:100*unitSize]
+		}
+		name := fmt.Sprintf("%x/%x-%x-%x", uint64(disk), i, uint64(c.Epoch), uint64(c.Record))
+		if _, err := w.backend.Put(ctx, filesNamespace, name, body, ovs.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		l.Names = append(l.Names, name)
+	}
+	return l
+}
+
+func TestAdopt(t *testing.T) {
+	w := newWorld(t, Config{TLogSCOs: 2, MostTLogs: 1})
+	data := pattern(1, 3<<20+5000)
+	clear(data[1<<20 : 2<<20])
+	clear(data[2<<20+100*4096 : 3<<20])
+	layer := putFile(t, w, data)
+
+	c := w.claim()
+	w.entry = c.Entry.Value
+	u, err := w.d.Adopt(c, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.do(append(u, ovs.Set(entryKey(), w.entry))...)
+	v := w.mustRecover()
+	if l := v.Live(); l.Size != uint64(len(data)) || l.Time != 5 {
+		t.Errorf("%+v", l)
+	}
+	check := func() {
+		t.Helper()
+		for off := 0; off < len(data); off += 1 << 20 {
+			n := min(1<<20, len(data)-off)
+			if got := read(t, v, uint64(off), n); !bytes.Equal(got, data[off:off+n]) {
+				t.Fatalf("chunk %d is not the same", off>>20)
+			}
+		}
+	}
+	check()
+	for i := range 12 {
+		off, b := i*300_000, pattern(uint64(9+i), 3000)
+		write(t, v, uint64(off), b, ovs.FileSync)
+		copy(data[off:], b)
+		check()
+		flush(t, v)
+		check()
+		if i%4 == 3 {
+			v = w.crash(v, -1)
+			check()
+		}
+	}
+	if last, _ := v.tail.Last(); last != 77+12 {
+		t.Errorf("record numbers do not go on: %d", last)
+	}
+	w.rest(v)
+	v = w.mustRecover()
+	check()
+	v.Close()
+	for range 2 {
+		if err := w.d.Drop(context.Background(), disk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.backend.Objects(); n != 0 {
+		t.Errorf("%d objects are left", n)
+	}
+}
+
+func TestAdoptRefusesWhatItCannotRead(t *testing.T) {
+	w := newWorld(t, Config{})
+	for _, l := range []ovs.Layer{
+		{Namespace: filesNamespace, Piece: 0, Size: 1},
+		{Namespace: filesNamespace, Piece: 1000, Size: 1, Names: []string{"42/0-1-1"}},
+		{Namespace: filesNamespace, Piece: 1 << 20, Size: 1, Names: []string{"42/1-1-1"}},
+		{Namespace: filesNamespace, Piece: 1 << 20, Size: 1, Names: []string{"anything"}},
+	} {
+		if _, err := w.d.Adopt(w.claim(), l); !ovs.Is(err, ovs.KindInvalid) {
+			t.Errorf("%+v: %v", l, err)
+		}
+	}
+}
