@@ -29,12 +29,14 @@ mount -t sysfs sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount --make-rslave "$root/dev"
 cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
-cp /etc/apt/sources.list /etc/apt/sources.list.d/*.sources "$root/tmp/" 2>/dev/null || true
+# A host behind a proxy of its own trusts certificates of its own: the room must, too.
+cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+chroot "$root" update-ca-certificates >/dev/null 2>&1
 rm -rf "$root/root/ovs"
 git clone -q "$top" "$room/clone.$$" && mv "$room/clone.$$" "$root/root/ovs"
 
 inside() {
-	env -i HOME=/root TERM=dumb PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+	env -i HOME=/root TERM=dumb GOTOOLCHAIN=local PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		$(env | grep -E '^(GOPROXY|GOSUMDB|GONOSUMDB|GOFLAGS|https?_proxy|no_proxy|HTTPS?_PROXY|NO_PROXY|SSL_CERT_FILE)=' || true) \
 		chroot "$root" bash -c "cd /root/ovs && $1"
 }
