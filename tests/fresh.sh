@@ -38,7 +38,7 @@ git clone -q "$top" "$room/clone.$$" && mv "$room/clone.$$" "$root/root/ovs"
 inside() {
 	env -i HOME=/root TERM=dumb GOTOOLCHAIN=local PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		$(env | grep -E '^(GOPROXY|GOSUMDB|GONOSUMDB|GOFLAGS|https?_proxy|no_proxy|HTTPS?_PROXY|NO_PROXY|SSL_CERT_FILE)=' || true) \
-		chroot "$root" bash -c "cd /root/ovs && $1"
+		chroot "$root" bash -c "cd /root/ovs; $1"
 }
 
 start=$(date +%s)
