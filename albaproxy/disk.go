@@ -25,7 +25,8 @@ type disk struct {
 	why     ovs.Kind      // of the failure that began it
 }
 
-// A disk whose Put failed gets none for a second, after each further failure for half as long again, up to a minute.
+// A disk whose Put failed gets none for a second, after each further failure for half as long again, up to a minute. A full
+// one is asked again each second: that costs nothing, and room may come at any time.
 const (
 	minBackoff = time.Second
 	maxBackoff = time.Minute
@@ -36,7 +37,15 @@ const (
 func (d *disk) failed(log *zap.Logger, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	full := ovs.Is(err, ovs.KindNoSpace)
+	if full && d.why == ovs.KindNoSpace && d.backoff > 0 { // said already
+		d.until = time.Now().Add(minBackoff)
+		return
+	}
 	d.backoff = min(max(minBackoff, d.backoff*3/2), maxBackoff)
+	if full {
+		d.backoff = minBackoff
+	}
 	d.until, d.why = time.Now().Add(d.backoff), ovs.KindOf(err)
 	log.Warn("ASD takes no fragments for a while", zap.Uint64("asd", d.id), zap.Duration("pause", d.backoff), zap.Error(err))
 }

@@ -148,6 +148,10 @@ func (p *Proxy) publish(ctx context.Context, g *group, c *content, m *manifest, 
 		}
 		return full, nil
 	}
+	if ovs.Is(err, ovs.KindNoSpace) { // refused before it was proposed
+		p.discard(e, key, stored)
+		return false, err
+	}
 	var failed *ovs.AssertError
 	if !errors.As(err, &failed) {
 		// The outcome is unknown: the fragments stay, for the manifest or for the collector.

@@ -27,6 +27,7 @@ import (
 	"path"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lni/dragonboat/v4"
 	"go.uber.org/zap"
@@ -41,7 +42,7 @@ type Config struct {
 	FS      vfs.FS      // nil: the operating system's
 	Node    ovs.NodeID  // never 0; a directory belongs to one node for ever
 	Listen  string      // host:port for Raft messages; port 0: any free one; empty: no peers, no port. It may change
-	MinFree uint64      // bytes; with less free under Dir, only sequences that delete are taken. 0: no guard
+	MinFree uint64      // bytes; with less free under Dir, only sequences that replace or delete are taken. 0: no guard
 	Rand    io.Reader   // nil: crypto/rand
 	Log     *zap.Logger // nil: silent
 }
@@ -55,7 +56,10 @@ type Node struct {
 	lock     io.Closer
 	store    *store
 	host     *dragonboat.NodeHost
-	full     atomic.Bool // less than MinFree is free
+	full     atomic.Bool  // less than MinFree is free
+	looked   atomic.Int64 // when that was found out, in nanoseconds since began
+	began    time.Time
+	ballast  sync.Mutex // guards the ballast file
 
 	ctx     context.Context // ends when Close begins
 	cancel  context.CancelFunc
@@ -79,14 +83,13 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	n := &Node{cfg: cfg, log: cfg.Log, groups: map[string]*Group{}}
+	n := &Node{cfg: cfg, log: cfg.Log, groups: map[string]*Group{}, began: time.Now()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
 		n.release()
 		return nil, ovs.E("arakoon.Open", ovs.KindUnknown, cfg.Dir, err)
 	}
 	if cfg.MinFree > 0 {
-		n.look()
 		n.workers.Go(n.watchSpace)
 	}
 	return n, nil
@@ -105,6 +108,9 @@ func (n *Node) open() (err error) {
 	}
 	if n.lock, err = n.cfg.FS.Lock(path.Join(n.cfg.Dir, "lock")); err != nil {
 		return ovs.E("arakoon.lock", ovs.KindBusy, nil, err)
+	}
+	if err := n.startSpace(); err != nil {
+		return err
 	}
 	if n.identity, err = openIdentity(n.cfg); err != nil {
 		return err

@@ -259,8 +259,8 @@ func (g *Group) Sequence(ctx context.Context, u ...ovs.Update) (uint64, error) {
 		return 0, ovs.E(op, ovs.KindClosed, g.name, nil)
 	}
 	defer g.node.calls.leave()
-	if g.node.full.Load() && grows(u) {
-		return 0, ovs.E(op, ovs.KindNoSpace, g.name, errors.New("less is free than is to be kept"))
+	if err := g.admit(ctx, u); err != nil {
+		return 0, ovs.E(op, ovs.KindNoSpace, g.name, err)
 	}
 	seq, lowest, err := g.window.begin(ctx)
 	if err != nil {

@@ -137,27 +137,29 @@ type smallDisk struct {
 
 func (d *smallDisk) Space(string) (total, free uint64, err error) { return 1 << 40, d.free.Load(), nil }
 
-// TestSpace: with little room left only what deletes is taken, until there is room again.
+// TestSpace: with little room left only what replaces or deletes is taken, until there is room again.
 func TestSpace(t *testing.T) {
 	disk := &smallDisk{FS: vfs.OS()}
-	disk.free.Store(1000)
+	disk.free.Store(low + 1000)
 	cfg := config1(t.TempDir())
-	cfg.FS, cfg.MinFree = disk, 1000
+	cfg.FS, cfg.MinFree = disk, low+1000
 	n := openNode(t, cfg)
 	g := openGroup(t, n, "config")
 	put(t, g, "a", "12345678")
 	put(t, g, "b", "")
-	disk.free.Store(999)
+	disk.free.Store(low + 999)
 	n.look()
-	a, b := []byte("a"), []byte("b")
+	a, b, c := []byte("a"), []byte("b"), []byte("c")
 	for _, u := range [][]ovs.Update{
-		{ovs.Set(a, nil)}, {ovs.Assert(b, nil), ovs.TestAndSet(b, []byte{}, a)}, {ovs.SetStamped(a, nil, -1, -1)},
+		{ovs.Set(c, nil)}, {ovs.Assert(b, nil), ovs.TestAndSet(c, nil, a)}, {ovs.SetStamped(c, nil, -1, -1)},
+		{ovs.Set(b, make([]byte, 2*smallValue))},
 	} {
 		if _, err := g.Sequence(background(t), u...); !ovs.Is(err, ovs.KindNoSpace) {
 			t.Errorf("%+v: %v", u, err)
 		}
 	}
 	for _, u := range [][]ovs.Update{
+		{ovs.Set(b, a)}, {ovs.TestAndSet(b, a, b)},
 		{ovs.Set(a, []byte("12345678")), ovs.Delete(b)}, {ovs.Add(a, 0, 1)}, {ovs.DeletePrefix(b)}, {ovs.AssertExists(a)},
 		{ovs.TestAndSet(b, nil, nil)},
 	} {
@@ -165,9 +167,13 @@ func TestSpace(t *testing.T) {
 			t.Errorf("%+v: %v", u, err)
 		}
 	}
-	disk.free.Store(1000)
+	disk.free.Store(low/2 - 1)
+	if _, err := g.Sequence(background(t), ovs.Delete(a)); !ovs.Is(err, ovs.KindNoSpace) {
+		t.Errorf("with nothing left a deletion is answered with %v", err)
+	}
+	disk.free.Store(low + 1000)
 	n.look()
-	put(t, g, "a", "1")
+	put(t, g, "c", "1")
 }
 
 // TestSilent: a healthy node's life puts nothing into the log at warning or above.

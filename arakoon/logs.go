@@ -2,6 +2,7 @@ package arakoon
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,7 +24,8 @@ func routeLogs(to *zap.Logger) {
 	})
 }
 
-// raftLog passes warnings and worse on. Elections are warnings to Dragonboat and everyday life to us.
+// raftLog passes warnings and worse on. Elections, and ticks that a busy machine has delayed, are warnings to Dragonboat and
+// everyday life to us.
 type raftLog struct{ name string }
 
 func (l raftLog) SetLevel(logger.LogLevel)     {}
@@ -32,7 +34,7 @@ func (l raftLog) Infof(string, ...any)         {}
 func (l raftLog) Errorf(f string, args ...any) { l.to().Error(fmt.Sprintf(f, args...)) }
 
 func (l raftLog) Warningf(f string, args ...any) {
-	if l.name == "raft" || l.name == "config" {
+	if l.name == "raft" || l.name == "config" || strings.Contains(f, "LocalTick") {
 		l.to().Debug(fmt.Sprintf(f, args...))
 		return
 	}

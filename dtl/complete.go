@@ -95,6 +95,9 @@ func (l *Log) callAll(d due, refusal error) {
 	}
 	if refusal == nil {
 		refusal = errFull
+		if l.full() {
+			refusal = errNoSpace
+		}
 	}
 	for d.denied.first != nil {
 		r := d.denied.pop()

@@ -46,12 +46,11 @@ func readRange(f vfs.File, off, n int64) ([]byte, error) {
 	return b, nil
 }
 
-// writeRange writes b, a multiple of block, wherever it lies in memory.
+// writeRange writes b, which is aligned and a multiple of block, piece by piece, so that a flush elsewhere gets in between.
 func writeRange(f vfs.File, b []byte, off int64) error {
-	buf := vfs.AlignedBuffer(min(len(b), chunk))
 	for len(b) > 0 {
-		n := copy(buf, b)
-		if err := writeFull(f, buf[:n], off); err != nil {
+		n := min(len(b), chunk)
+		if err := writeFull(f, b[:n], off); err != nil {
 			return err
 		}
 		b, off = b[n:], off+int64(n)

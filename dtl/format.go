@@ -50,8 +50,6 @@ func (p place) pos() ovs.LogPos { return ovs.LogPos(uint64(p.gen)<<32 | uint64(p
 
 func placeOf(p ovs.LogPos) place { return place{uint32(p >> 32), uint32(p)} }
 
-func (p place) before(q place) bool { return p.pos() < q.pos() }
-
 // super is the superblock: two blocks, written in turn (start number even or odd), the newer one counts.
 type super struct {
 	id      uint64 // of the log, random

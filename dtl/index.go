@@ -1,5 +1,7 @@
 package dtl
 
+import "ovs/internal/vfs"
+
 // The end of a sealed segment is its index: the headers of all its records once more, the CRC32C of each block before
 // it, and in the last block of the file a trailer that finds and proves the two.
 //
@@ -48,15 +50,20 @@ func (t *trailer) decode(b []byte, seed, off uint32) bool {
 // indexBytes is how much an index of that many records takes in a segment of size bytes, without the trailer.
 func indexBytes(records int, size int64) int64 { return up(int64(records)*frameSize + size/block*4) }
 
-// encodeIndex makes index and trailer, ready to be written at the offset that it returns.
+// encodeIndex makes index and trailer, ready to be written at the offset that it returns, in buf where that is large enough.
 func encodeIndex(size int64, seed, end uint32, mark place, frames []byte, sums []uint32, buf []byte) ([]byte, int64) {
 	body := up(int64(len(frames)) + int64(end/block)*4)
 	at := size - block - body
+	if int64(cap(buf)) < body+block {
+		buf = vfs.AlignedBuffer(int(body + block))
+	}
 	buf = append(buf[:0], frames...)
 	for _, s := range sums[:end/block] {
 		buf = le.AppendUint32(buf, s)
 	}
-	buf = append(buf, make([]byte, int(body)+block-len(buf))...)
+	n := len(buf)
+	buf = buf[:body+block]
+	clear(buf[n:])
 	t := trailer{
 		at: uint32(at), records: uint32(len(frames) / frameSize), end: end, mark: mark,
 		bodySum: crc(0, buf[:body]),

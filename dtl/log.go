@@ -24,6 +24,8 @@ type Config struct {
 	Memory      int64                  // bytes of batches kept in memory; default 64 MiB
 	Shares      map[ovs.PoolID]float64 // of the log, above 0 to 1, that a vPool may fill; 1 for those not in it
 	Relieve     func(ovs.Ref)          // asks an owner to move an object's data to the backend and Release it; must not block
+	Full        func() bool            // the backend takes nothing more for now; must not block. nil: never
+	KeepFree    uint64                 // bytes that growing leaves free on the file system
 	Rand        io.Reader              // the identity of a new log comes from it
 	Log         *zap.Logger            // nil: silent
 
@@ -67,11 +69,14 @@ type Log struct {
 	reads   *bufpool.Pool
 	latency atomic.Int64 // nanoseconds of the last flush
 
+	cramped bool // the preparer's: growing failed, and that was said
+
 	flusher, completer, preparer chan struct{} // wake them
 	flusherGone                  chan struct{}
 	quit                         chan struct{} // ends the preparer
 	work                         sync.WaitGroup
 
+	index  []byte              // the preparer's: the last index that it wrote
 	views  sync.RWMutex        // inside mu; guards memory's stretches and byGen
 	byGen  map[uint32]*segment // all lives
 	memory *slabs

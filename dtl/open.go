@@ -88,6 +88,7 @@ func Open(cfg Config) (_ *Log, err error) {
 	if err := l.writeSuper(s); err != nil {
 		return nil, ovs.E(op, ovs.KindIO, superName, err)
 	}
+	vfs.Mark(cfg.FS, "log start flushed")
 	if err := l.firstSlots(); err != nil {
 		return nil, ovs.E(op, ovs.KindIO, cfg.Dir, err)
 	}

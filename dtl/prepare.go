@@ -1,6 +1,7 @@
 package dtl
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -79,9 +80,11 @@ func (l *Log) writeHeader(g *segment) {
 	h := header{id: l.id, gen: g.gen, start: l.start}
 	h.encode(b)
 	err := writeFull(g.slot.file, b, 0)
+	vfs.Mark(l.cfg.FS, "log header written")
 	if err == nil && !l.cfg.bugs.noHeaderFlush {
 		err = g.slot.file.Datasync()
 	}
+	vfs.Mark(l.cfg.FS, "log header flushed")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -92,16 +95,26 @@ func (l *Log) writeHeader(g *segment) {
 	wake(l.flusher)
 }
 
-// grow makes a segment file and tells whether it did. A full disk is no failure of the log: it goes on with what it has.
+// grow makes a segment file and tells whether it did. A full disk is no failure of the log: it goes on with what it has,
+// and says so once. It takes nothing of what is to be kept free: a segment that is filled with zeros until the disk is full
+// would be an accident for all others on it.
 func (l *Log) grow() bool {
 	l.mu.Lock()
 	n := l.slotNext
 	l.mu.Unlock()
-	s, err := l.makeSlot(n)
+	err := l.mayGrow()
+	var s *slot
+	if err == nil {
+		s, err = l.makeSlot(n)
+	}
 	if err != nil {
-		l.zap.Warn("no new segment for the write log", zap.Int("segment", n), errField(err))
+		if !l.cramped {
+			l.zap.Warn("no new segment for the write log, which goes on with what it has", zap.Int("segment", n), errField(err))
+		}
+		l.cramped = true
 		return false
 	}
+	l.cramped = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slots = append(l.slots, s)
@@ -109,6 +122,18 @@ func (l *Log) grow() bool {
 	l.all = append(l.all, s)
 	l.makeRoom()
 	return true
+}
+
+// mayGrow refuses where a segment more would take what is to be kept free.
+func (l *Log) mayGrow() error {
+	if l.cfg.KeepFree == 0 {
+		return nil
+	}
+	_, free, err := l.cfg.FS.Space(l.cfg.Dir)
+	if err == nil && free < uint64(l.size)+l.cfg.KeepFree {
+		err = fmt.Errorf("%d MiB are free, %d are to be kept", free>>20, l.cfg.KeepFree>>20)
+	}
+	return err
 }
 
 // makeSlot makes a file, zero-filled, whose header speaks of generation 0, which holds nothing.
@@ -145,11 +170,14 @@ func (l *Log) sealOne() bool {
 	frames, end, mark := g.frames, g.end, g.mark
 	l.mu.Unlock()
 
-	buf, at := encodeIndex(l.size, g.seed, end, mark, frames, g.sums, nil)
+	buf, at := encodeIndex(l.size, g.seed, end, mark, frames, g.sums, l.index)
+	l.index = buf
 	err := writeRange(g.slot.file, buf, at)
+	vfs.Mark(l.cfg.FS, "log index written")
 	if err == nil {
 		err = g.slot.file.Datasync()
 	}
+	vfs.Mark(l.cfg.FS, "log index flushed")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {

@@ -12,6 +12,8 @@ const (
 	readBuffers = 16
 )
 
+var errStale = ovs.E("dtl.ReadAt", ovs.KindStale, nil, nil)
+
 // ReadAt implements ovs.Log. Whole blocks are read and each is compared with its checksum. The segment's life is looked
 // at again afterwards: where it ended meanwhile, what was read may be another's.
 func (l *Log) ReadAt(p ovs.LogPos, dst []byte) error {

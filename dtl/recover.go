@@ -26,11 +26,11 @@ func (l *Log) recover(s super) error {
 	for i, g := range lives {
 		scans[i] = l.readSegment(g)
 		for _, m := range scans[i].marks {
-			if l.cfg.bugs.ignoreMarks {
-				break
-			}
 			marks[m.gen] = max(marks[m.gen], m.off)
 		}
+	}
+	if l.cfg.bugs.ignoreMarks {
+		clear(marks)
 	}
 	last := -1
 	for i, g := range lives {

@@ -1,6 +1,7 @@
 package dtl
 
 import (
+	"errors"
 	"time"
 
 	"ovs"
@@ -22,7 +23,19 @@ const (
 	perByte  = 10.0                   // nanoseconds: the unit of delay is 100 MB/s
 )
 
-var errFull = ovs.E("dtl.Admit", ovs.KindBusy, nil, nil)
+var (
+	errFull    = ovs.E("dtl.Admit", ovs.KindBusy, nil, nil)
+	errNoSpace = ovs.E("dtl.Admit", ovs.KindNoSpace, nil, errors.New("the backend is full, and so is this object's part of the log"))
+)
+
+// full tells whether the backend takes nothing more.
+func (l *Log) full() bool { return l.cfg.Full != nil && l.cfg.Full() }
+
+// hopeless tells whether r is to be refused, since the log is half full and the backend takes nothing from it: the other half
+// is for what needs little or gives room back. mu is held.
+func (l *Log) hopeless(r *ovs.Record) bool {
+	return !r.Urgent && len(r.Data) > 0 && l.free() < l.total/2 && l.full()
+}
 
 // charge is what a record with n bytes of data takes at most: a batch of its own, and its line in the index.
 func charge(n int) int64 { return int64(up(batchSize+frameBytes(n))) + frameSize }
@@ -52,7 +65,7 @@ func (l *Log) Admit(r *ovs.Record) bool {
 	}
 	o := l.object(r.Ref)
 	q := o.queue(r.Urgent)
-	if q.first == nil && l.may(o, r) && l.paced(o, r) == 0 {
+	if q.first == nil && !l.hopeless(r) && l.may(o, r) && l.paced(o, r) == 0 {
 		l.reserve(o, r)
 		return true
 	}
@@ -150,7 +163,7 @@ func (l *Log) grantOne(o *object, now time.Time) (wait time.Duration) {
 	for _, q := range [2]*records{&o.urgent, &o.normal} {
 		for q.first != nil {
 			r := q.first
-			if l.refused() != nil {
+			if l.refused() != nil || l.hopeless(r) {
 				l.due.denied.push(q.pop())
 				continue
 			}

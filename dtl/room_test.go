@@ -49,9 +49,11 @@ func (c *client) write() error {
 	return <-c.done
 }
 
-func roomLog(t *testing.T, relieve func(ovs.Ref)) *Log {
+func roomLog(t *testing.T, relieve func(ovs.Ref)) *Log { return fullLog(t, relieve, nil) }
+
+func fullLog(t *testing.T, relieve func(ovs.Ref), full func() bool) *Log {
 	l, err := Open(Config{
-		FS: vfs.NewCrash(1), Dir: "log", Size: 4 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Relieve: relieve,
+		FS: vfs.NewCrash(1), Dir: "log", Size: 4 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Relieve: relieve, Full: full,
 		Rand: strings.NewReader("identity"), Shares: map[ovs.PoolID]float64{8: 0.25},
 	})
 	if err != nil {
@@ -162,7 +164,9 @@ func TestShares(t *testing.T) {
 		small.ref.Pool = 8
 		for small.write() == nil {
 		}
+		l.mu.Lock()
 		held := float64(l.pools[8].used) / float64(l.total)
+		l.mu.Unlock()
 		if held < 0.2 || held > 0.25 {
 			t.Fatalf("the vPool holds %.2f of the log", held)
 		}
@@ -215,6 +219,39 @@ func TestRelieve(t *testing.T) {
 		}
 		if busy.longest > 2*time.Second {
 			t.Fatalf("waited %v", busy.longest)
+		}
+	})
+}
+
+// When the backend takes nothing, writes are refused at half a log, at once; what is urgent or carries no data goes on.
+func TestBackendFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		l := fullLog(t, nil, full.Load)
+		defer l.Close()
+		c := newClient(l, 1)
+		full.Store(true)
+		start := time.Now()
+		for {
+			if err := c.write(); ovs.Is(err, ovs.KindNoSpace) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := l.Stats(); time.Since(start) > 0 || s.Used < s.Size*4/10 || s.Used > s.Size*6/10 {
+			t.Fatalf("refused after %v, with %d of %d bytes used", time.Since(start), s.Used, s.Size)
+		}
+		urgent, _ := logtest.Record(logtest.Ref(2), 1, 4096)
+		urgent.Urgent = true
+		discard, _ := logtest.Record(logtest.Ref(3), 1, 0)
+		for _, r := range []*ovs.Record{urgent, discard} {
+			logtest.Admit(t, l, r)
+			l.Append(r)
+		}
+		full.Store(false)
+		if err := c.write(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

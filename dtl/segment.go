@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"ovs"
 	"ovs/internal/vfs"
 )
 
@@ -124,7 +123,8 @@ func (l *Log) prepare() *segment {
 // settle looks whether a segment's life is over, or its index is due. It is called when the last batch on its way was
 // flushed, the last object let go, or its index was written. mu is held.
 func (l *Log) settle(g *segment) {
-	over := g.state == full || g.state == sealed || g.state == open && l.left(g) == 0
+	// An open segment that nobody holds ends early if it might not take the next record: there may be no other file.
+	over := g.state == full || g.state == sealed || g.state == open && l.left(g) < charge(l.recordMost)
 	switch {
 	case g.flights > 0:
 	case over && g.holders == 0:
@@ -170,5 +170,3 @@ func (l *Log) segmentOf(gen uint32) *segment {
 	defer l.views.RUnlock()
 	return l.byGen[gen]
 }
-
-var errStale = ovs.E("dtl.ReadAt", ovs.KindStale, nil, nil)

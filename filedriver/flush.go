@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"ovs"
+	"ovs/internal/planted"
 	"ovs/internal/tail"
 )
 
@@ -90,8 +91,8 @@ func (f *file) flush(s *tail.Sealed) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range pieces {
-		if err := f.retry(func(ctx context.Context) error { return f.put(ctx, p) }); err != nil {
+	if !planted.FileHeadFirst {
+		if err := f.putAll(pieces); err != nil {
 			return err
 		}
 	}
@@ -109,9 +110,23 @@ func (f *file) flush(s *tail.Sealed) error {
 	}); err != nil {
 		return err
 	}
+	if planted.FileHeadFirst {
+		if err := f.putAll(pieces); err != nil {
+			return err
+		}
+	}
 	f.cur.Store(next)
 	f.tail.Drop(s)
 	f.clean(old, next)
+	return nil
+}
+
+func (f *file) putAll(pieces []piece) error {
+	for _, p := range pieces {
+		if err := f.retry(func(ctx context.Context) error { return f.put(ctx, p) }); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

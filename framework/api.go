@@ -41,6 +41,7 @@ func NewAPI(source Source, token string, metrics http.Handler) *API {
 	v1.HandleFunc("/vpools", a.vpools).Methods(http.MethodGet)
 	v1.HandleFunc("/vpools/{vpool}", a.vpool).Methods(http.MethodGet)
 	v1.HandleFunc("/vpools/{vpool}/flush", a.flush).Methods(http.MethodPost)
+	v1.HandleFunc("/debug/pprof/{name}", profile).Methods(http.MethodGet)
 	a.server = &http.Server{
 		Handler: r, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,

@@ -74,3 +74,25 @@ func TestTokenIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+// Profiles are for who has the token.
+func TestProfile(t *testing.T) {
+	s := serve(t, &node{})
+	ctx := context.Background()
+	c := client.New(s.URL, "secret")
+	if b, err := c.Profile(ctx, "cpu", 1); err != nil || len(b) < 2 || b[0] != 0x1f || b[1] != 0x8b {
+		t.Fatalf("no gzipped profile: %d bytes, %v", len(b), err)
+	}
+	if b, err := c.Profile(ctx, "goroutine", 0); err != nil || len(b) == 0 {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	if _, err := c.Profile(ctx, "cpu", 0); !ovs.Is(err, ovs.KindInvalid) {
+		t.Fatalf("0 seconds: %v", err)
+	}
+	if _, err := c.Profile(ctx, "nothing", 0); !ovs.Is(err, ovs.KindNotFound) {
+		t.Fatalf("unknown profile: %v", err)
+	}
+	if _, err := client.New(s.URL, "wrong").Profile(ctx, "heap", 0); err == nil {
+		t.Fatal("a profile without the token")
+	}
+}

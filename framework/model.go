@@ -37,6 +37,7 @@ type Backend struct {
 	ASDs       int    `json:"asds"`
 	TotalBytes uint64 `json:"total_bytes"`
 	FreeBytes  uint64 `json:"free_bytes"`
+	Full       bool   `json:"full"` // so full that writes are refused once the log is half full
 }
 
 // VPool is a vPool and its export.

@@ -68,7 +68,7 @@ func (c *conn) serve() {
 	c.out.close()
 	<-written
 	c.nc.Close()
-	if !quiet(err) {
+	if !quiet(err) && !c.isStopping() {
 		c.engine.counters.BadRecords.Add(1)
 		c.engine.cfg.Zap.Info("connection closed", zap.Stringer("client", c.client), zap.Error(err))
 	}
@@ -152,6 +152,12 @@ func (c *conn) stop() {
 	defer c.mu.Unlock()
 	c.stopping = true
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (c *conn) isStopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
 }
 
 // cut ends the connection at once: nothing more is read or answered.

@@ -1,6 +1,7 @@
 package objectrouter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,6 +13,12 @@ import (
 )
 
 var errHalted = errors.New("the object is halted: its data were found corrupt")
+
+// Halted is an object that no operation on data reaches, and why.
+type Halted struct {
+	ID  ovs.ObjectID
+	Err error
+}
 
 // haltedSet lists the objects that no operation on data reaches until the next start.
 type haltedSet struct {
@@ -41,14 +48,14 @@ func (h *haltedSet) remove(id ovs.ObjectID) {
 }
 
 // Halted lists the objects whose data were found corrupt when they were brought up; operations on their data fail.
-func (r *Router) Halted() []ovs.ObjectID {
+func (r *Router) Halted() []Halted {
 	r.halted.mu.Lock()
 	defer r.halted.mu.Unlock()
-	list := make([]ovs.ObjectID, 0, len(r.halted.ids))
-	for id := range r.halted.ids {
-		list = append(list, id)
+	list := make([]Halted, 0, len(r.halted.ids))
+	for id, err := range r.halted.ids {
+		list = append(list, Halted{id, err})
 	}
-	slices.Sort(list)
+	slices.SortFunc(list, func(a, b Halted) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 

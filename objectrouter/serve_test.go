@@ -250,7 +250,7 @@ func TestHalted(t *testing.T) {
 	if err := u.write(other, 0, "x"); err != nil {
 		t.Fatal(err)
 	}
-	if h := r.Halted(); len(h) != 1 || h[0] != id {
+	if h := r.Halted(); len(h) != 1 || h[0].ID != id || !ovs.Is(h[0].Err, ovs.KindIO) {
 		t.Fatalf("halted: %v", h)
 	}
 	if a := attrOf(t, r, id); a.ID != id {

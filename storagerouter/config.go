@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -30,8 +31,18 @@ type Config struct {
 	MapMemory  Size `yaml:"map_memory"`  // the maps of all volumes
 	ReadCache  Size `yaml:"read_cache"`  // verified data in memory, outside the Go heap
 
+	RestAfter time.Duration `yaml:"rest_after,omitempty"` // an object untouched so long leaves the log; 0: the router's default
+	Volumes   VolumeConfig  `yaml:"volumes,omitempty"`
+
 	Backend BackendConfig `yaml:"backend"`
 	VPools  []PoolConfig  `yaml:"vpools"` // made at the first start; later ones are added
+}
+
+// VolumeConfig is how volumes become objects of the backend. Zero: the driver's default.
+type VolumeConfig struct {
+	SCOSize   Size `yaml:"sco_size,omitempty"`   // data in one SCO, whole clusters
+	TLogSCOs  int  `yaml:"tlog_scos,omitempty"`  // SCOs whose headers become one TLog
+	MostTLogs int  `yaml:"most_tlogs,omitempty"` // TLogs that call for a checkpoint
 }
 
 // BackendConfig is the embedded backend: directories as ASDs.
@@ -39,6 +50,8 @@ type BackendConfig struct {
 	Name    string   `yaml:"name"`
 	ASDs    int      `yaml:"asds"`    // directories under data/asd, 1 to 64
 	Presets []Preset `yaml:"presets"` // ordered: the first that can be met is used
+
+	CollectEvery time.Duration `yaml:"collect_every,omitempty"` // time between two collections of garbage; 0: its default
 }
 
 // Preset is a policy (k, m, c, x): data and parity fragments, fragments acknowledged, most fragments on one node.
@@ -139,6 +152,9 @@ func (c *Config) Validate() error {
 	if c.LogSize != 0 && c.LogSize < 4*c.LogSegment {
 		return bad("log_size: %s holds less than four segments of %s; make it larger or log_segment smaller", c.LogSize, c.LogSegment)
 	}
+	if v := c.Volumes; v.SCOSize%ovs.ClusterSize != 0 || v.SCOSize > 64<<20 || v.TLogSCOs < 0 || v.MostTLogs < 0 || c.RestAfter < 0 || c.Backend.CollectEvery < 0 {
+		return bad("volumes: sco_size is a multiple of 4 KiB up to 64 MiB; counts, rest_after and backend.collect_every are not negative")
+	}
 	if err := c.Backend.validate(); err != nil {
 		return bad("%w", err)
 	}
@@ -161,6 +177,9 @@ func (b *BackendConfig) validate() error {
 }
 
 func (c *Config) validatePools(bad func(string, ...any) error) error {
+	if len(c.VPools) == 0 {
+		return bad("vpools: at least one is needed")
+	}
 	names, exports := map[string]bool{}, map[string]bool{}
 	for i := range c.VPools {
 		p := &c.VPools[i]

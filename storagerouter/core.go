@@ -42,6 +42,7 @@ type Core struct {
 	pools   []*pool
 	now     func() int64
 	relieve atomic.Pointer[map[ovs.PoolID]*pool] // whom the log may ask for room
+	full    atomic.Bool                          // the backend has no room for what is in the log
 	closers closers
 }
 
@@ -57,10 +58,15 @@ func OpenCore(ctx context.Context, cfg Config, node ovs.NodeID, fsys vfs.FS, dir
 	if c.config, err = groups.Group(ctx, "config"); err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, "config", err)
 	}
+	known, err := c.checkLog(ctx, fsys, dir("log"))
+	if err != nil {
+		return nil, err
+	}
 	if err = c.openBackend(ctx, fsys, dir); err != nil {
 		return nil, err
 	}
-	if err = c.openLog(ctx, fsys, dir("log")); err != nil {
+	c.watchRoom()
+	if err = c.openLog(ctx, fsys, dir("log"), known); err != nil {
 		return nil, err
 	}
 	if c.cache, err = pagecache.New(int64(cfg.ReadCache)); err != nil {
@@ -120,7 +126,7 @@ func (c *Core) openBackend(ctx context.Context, fsys vfs.FS, dir func(...string)
 	}
 	var disks []asd.ASD
 	for i := range c.cfg.Backend.ASDs {
-		d, err := asd.Open(asd.Options{FS: fsys, Dir: dir("asd", fmt.Sprint(i)), Node: c.node, Rand: rand.Reader})
+		d, err := asd.Open(asd.Options{FS: fsys, Dir: dir("asd", fmt.Sprint(i)), Node: c.node, Keep: asdKeep, Rand: rand.Reader})
 		if err != nil {
 			return errors.Join(ovs.E(op, ovs.KindUnknown, i, err), closeAll(disks))
 		}
@@ -131,7 +137,7 @@ func (c *Core) openBackend(ctx context.Context, fsys vfs.FS, dir func(...string)
 		presets[i] = albaproxy.Policy{K: p.K, M: p.M, C: p.C, X: p.X}
 	}
 	c.backend, err = albaproxy.Open(ctx, albaproxy.Config{
-		Name: c.cfg.Backend.Name, ABM: abm, NSM: nsm, ASDs: disks, Presets: presets, Rand: rand.Reader, Log: c.zap,
+		Name: c.cfg.Backend.Name, ABM: abm, NSM: nsm, ASDs: disks, Presets: presets, Rand: rand.Reader, Log: c.zap, CollectEvery: c.cfg.Backend.CollectEvery,
 	})
 	if err != nil {
 		return errors.Join(ovs.E(op, ovs.KindUnknown, c.cfg.Backend.Name, err), closeAll(disks))

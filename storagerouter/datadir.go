@@ -11,6 +11,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"go.uber.org/zap"
 
 	"ovs"
 	"ovs/internal/vfs"
@@ -23,6 +26,8 @@ const dataVersion = 1
 type dataDir struct {
 	fs    vfs.FS
 	dir   string
+	zap   *zap.Logger
+	used  bool // an earlier start got as far as Raft
 	lock  io.Closer
 	node  ovs.NodeID
 	token string // of the REST API
@@ -31,24 +36,44 @@ type dataDir struct {
 
 // openDataDir makes the directory where there is none, and refuses what it must not touch: a newer format, a directory of
 // something else, one that another server runs on.
-func openDataDir(fsys vfs.FS, dir string) (*dataDir, error) {
+func openDataDir(fsys vfs.FS, dir string, log *zap.Logger) (*dataDir, error) {
 	const op = "storagerouter.openDataDir"
-	d := &dataDir{fs: fsys, dir: dir}
+	d := &dataDir{fs: fsys, dir: dir, zap: log}
 	if err := d.checkVersion(); err != nil {
 		return nil, err
 	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return nil, ovs.E(op, ovs.KindIO, dir, err)
+	if err := makeDir(fsys, dir); err != nil {
+		return nil, ovs.E(op, ovs.KindIO, dir, fmt.Errorf("the data directory cannot be made: %w", err))
 	}
 	lock, err := fsys.Lock(path.Join(dir, "lock"))
-	if err != nil {
+	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, ovs.E(op, ovs.KindBusy, dir, fmt.Errorf("another server runs on it: stop that one, or name another directory with --data: %w", err))
+	}
+	if err != nil {
+		return nil, ovs.E(op, ovs.KindIO, dir, fmt.Errorf("the data directory cannot be written to: %w", err))
 	}
 	d.lock = lock
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return d, nil
+}
+
+// makeDir makes a directory and those above it, each durable in the one above.
+func makeDir(fsys vfs.FS, dir string) error {
+	if _, err := fsys.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := path.Dir(dir)
+	if above != dir {
+		if err := makeDir(fsys, above); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return fsys.SyncDir(above)
 }
 
 func (d *dataDir) checkVersion() error {
@@ -86,6 +111,16 @@ func (d *dataDir) checkVersion() error {
 // load reads the node's own small files, and makes those that are missing.
 func (d *dataDir) load() error {
 	const op = "storagerouter.openDataDir"
+	_, err := d.fs.Stat(d.path("raft"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	d.used = err == nil
+	if d.used {
+		if _, err := d.fs.Stat(d.path("node")); errors.Is(err, fs.ErrNotExist) {
+			return ovs.E(op, ovs.KindCorrupt, d.dir, errors.New("file node is missing, which names the owner of all data here: put it back; nothing was touched"))
+		}
+	}
 	if _, err := d.keep("VERSION", 0o644, func() string { return strconv.Itoa(dataVersion) }); err != nil {
 		return ovs.E(op, ovs.KindIO, d.dir, err)
 	}
@@ -119,6 +154,9 @@ func (d *dataDir) keep(name string, perm fs.FileMode, fresh func() string) (stri
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
+	}
+	if d.used && name != "log-size" {
+		d.zap.Warn("a file of the data directory was missing and is made anew", zap.String("file", full))
 	}
 	value := fresh()
 	return value, writeFile(d.fs, full, []byte(value+"\n"), perm)

@@ -18,12 +18,13 @@ One process, one data directory:
 	data/node          identity of the node
 	data/admin.token   token of the REST API (0600)
 	data/handle.key    key of the file handles (0600)
+	data/log-size      size of the write log, as chosen at the first start
 	data/ports.json    ports of the running server
 	data/raft/ …       arakoon
 	data/log/ …        the write log
 	data/asd/N/ …      the disks of the embedded backend
 
-Start: directory, Raft, backend, log (is it the one we left?), vPools (every start is a take-over), NFS, REST. Stop goes the
+Start: directory, Raft, log (is it the one we left?), backend, vPools (every start is a take-over), NFS, REST. Stop goes the
 other way and makes the log durable; nothing needs to reach the backend.
 */
 package storagerouter

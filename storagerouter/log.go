@@ -12,26 +12,41 @@ import (
 	"ovs/internal/vfs"
 )
 
-// openLog opens the write log if it is the one that this node left. Its identity and start number stand in its superblock
-// and in the config group; the superblock goes first, so an honest log is never behind the group. One that is missing,
-// foreign or older lost acknowledged writes: nothing is served from it, and nothing is touched.
-func (c *Core) openLog(ctx context.Context, fsys vfs.FS, dir string) error {
+// logKey is the write log's record in the config group: its identity and start number.
+func (c *Core) logKey() []byte { return fmt.Appendf(nil, "log/%016x/0", uint64(c.node)) }
+
+// checkLog refuses a write log that is not the one that this node left, before anything is changed. Its identity and start
+// number stand in its superblock and in the config group; the superblock goes first, so an honest log is never behind the
+// group. One that is missing, foreign or older lost acknowledged writes: nothing is served from it, and it is not touched.
+// It returns the group's record, nil at the first start.
+func (c *Core) checkLog(ctx context.Context, fsys vfs.FS, dir string) (known []byte, err error) {
 	const op = "storagerouter.openLog"
-	key := fmt.Appendf(nil, "log/%016x/0", uint64(c.node))
-	known, err := c.config.Get(ctx, key)
-	if err != nil && !ovs.Is(err, ovs.KindNotFound) {
-		return ovs.E(op, ovs.KindUnknown, dir, err)
+	known, err = c.config.Get(ctx, c.logKey())
+	if ovs.Is(err, ovs.KindNotFound) {
+		return nil, nil
 	}
-	if len(known) > 0 {
-		if len(known) != 16 {
-			return ovs.E(op, ovs.KindCorrupt, dir, errors.New("its record in the config group is not 16 bytes"))
-		}
-		if err := sameLog(fsys, dir, known); err != nil {
-			return ovs.E(op, ovs.KindCorrupt, dir, err)
-		}
+	if err != nil {
+		return nil, ovs.E(op, ovs.KindUnknown, dir, err)
 	}
+	if len(known) != 16 {
+		return nil, ovs.E(op, ovs.KindCorrupt, dir, errors.New("its record in the config group is not 16 bytes"))
+	}
+	if err := sameLog(fsys, dir, known); err != nil {
+		kind := ovs.KindCorrupt
+		if ovs.Is(err, ovs.KindNotSupported) {
+			kind = ovs.KindNotSupported
+		}
+		return nil, ovs.E(op, kind, dir, err)
+	}
+	return known, nil
+}
+
+// openLog opens the write log and tells the config group of its new start.
+func (c *Core) openLog(ctx context.Context, fsys vfs.FS, dir string, known []byte) (err error) {
+	const op = "storagerouter.openLog"
 	c.wlog, err = dtl.Open(dtl.Config{
-		FS: fsys, Dir: dir, Size: int64(c.cfg.LogSize), SegmentSize: int64(c.cfg.LogSegment), Relieve: c.askForRoom, Rand: rand.Reader, Log: c.zap,
+		FS: fsys, Dir: dir, Size: int64(c.cfg.LogSize), SegmentSize: int64(c.cfg.LogSegment),
+		Relieve: c.askForRoom, Full: c.full.Load, KeepFree: logKeep, Rand: rand.Reader, Log: c.zap,
 	})
 	if err != nil {
 		return ovs.E(op, ovs.KindUnknown, dir, err)
@@ -39,7 +54,7 @@ func (c *Core) openLog(ctx context.Context, fsys vfs.FS, dir string) error {
 	c.closers.add("write log", func(context.Context) error { return c.wlog.Close() })
 	id, start := c.wlog.Identity()
 	now := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, id), start)
-	if _, err := c.config.Sequence(ctx, ovs.TestAndSet(key, known, now)); err != nil {
+	if _, err := c.config.Sequence(ctx, ovs.TestAndSet(c.logKey(), known, now)); err != nil {
 		return ovs.E(op, ovs.KindUnknown, dir, err)
 	}
 	return nil
@@ -49,6 +64,8 @@ func sameLog(fsys vfs.FS, dir string, known []byte) error {
 	wantID, wantStart := binary.BigEndian.Uint64(known), binary.BigEndian.Uint64(known[8:])
 	id, start, err := dtl.Peek(fsys, dir)
 	switch {
+	case ovs.Is(err, ovs.KindNotSupported):
+		return fmt.Errorf("a newer version wrote this write log: run that one; nothing was touched: %w", err)
 	case err != nil:
 		return fmt.Errorf("the write log that this node left is missing or damaged: put its files back; nothing was touched: %w", err)
 	case id != wantID:

@@ -26,8 +26,10 @@ import (
 	"ovs/nfsd"
 )
 
-// minFree is the free space below which Raft takes no more growing proposals.
-const minFree = 256 << 20
+const (
+	drainWithin = 3 * time.Second // for the running requests of a door to end at a stop
+	closeWithin = 9 * time.Second // for a start that failed to put back what it opened
+)
 
 // Node is a running node.
 type Node struct {
@@ -37,6 +39,8 @@ type Node struct {
 	started   time.Time
 	dir       *dataDir
 	core      *Core
+	nfsAt     net.Listener
+	apiAt     net.Listener
 	nfs       *nfsd.Server
 	api       *framework.API
 	ports     client.Ports
@@ -63,18 +67,24 @@ func Open(ctx context.Context, cfg Config, version string, log *zap.Logger) (_ *
 	n := &Node{cfg: cfg, version: version, zap: log, started: time.Now(), failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.closers.close(context.WithoutCancel(ctx)))
+			within, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+			defer cancel()
+			err = errors.Join(err, n.closers.close(within))
 		}
 	}()
 	ioFlusher(log)
 	fsys := vfs.OS()
-	if n.dir, err = openDataDir(fsys, cfg.Data); err != nil {
+	if n.dir, err = openDataDir(fsys, cfg.Data, log); err != nil {
 		return nil, err
 	}
 	n.closers.add("data directory", func(context.Context) error { return n.dir.close() })
-	if err = n.cfg.resolve(fsys); err != nil {
+	if err = n.listen(); err != nil {
 		return nil, err
 	}
+	if err = n.cfg.resolve(n.dir); err != nil {
+		return nil, err
+	}
+	log.Info("starting", zap.String("version", version), zap.String("data", cfg.Data), zap.Stringer("write log", n.cfg.LogSize), zap.Stringer("read cache", n.cfg.ReadCache))
 	raft, err := arakoon.Open(arakoon.Config{
 		Dir: n.dir.path("raft"), FS: fsys, Node: n.dir.node, MinFree: minFree, Rand: rand.Reader, Log: log,
 	})
@@ -96,7 +106,35 @@ func Open(ctx context.Context, cfg Config, version string, log *zap.Logger) (_ *
 	return n, nil
 }
 
-// openDoors listens: NFS and MOUNT on one port, REST on another, then the portmapper.
+// listen takes the ports, before anything costly: one that is taken is known at once, and clients that come back early wait
+// in the listener's queue.
+func (n *Node) listen() (err error) {
+	const op = "storagerouter.listen"
+	for _, d := range []struct {
+		name, flag string
+		port       int
+		at         *net.Listener
+	}{{"NFS", "--nfs-port", n.cfg.NFSPort, &n.nfsAt}, {"REST", "--api-port", n.cfg.APIPort, &n.apiAt}} {
+		addr := net.JoinHostPort(n.cfg.Listen, strconv.Itoa(d.port))
+		l, err := net.Listen("tcp", addr)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return ovs.E(op, ovs.KindBusy, addr, fmt.Errorf("the port of %s is taken: is another server running? %s moves it: %w", d.name, d.flag, err))
+		}
+		if err != nil {
+			return ovs.E(op, ovs.KindIO, addr, fmt.Errorf("the port of %s: %w", d.name, err))
+		}
+		*d.at = l
+		n.closers.add("port of "+d.name, func(context.Context) error {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) { // its server closed it already
+				return err
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// openDoors begins to serve: NFS and MOUNT on one port, REST on another, then the portmapper.
 func (n *Node) openDoors() error {
 	const op = "storagerouter.openDoors"
 	allow, err := n.cfg.Prefixes()
@@ -106,16 +144,12 @@ func (n *Node) openDoors() error {
 	if err := n.openNFS(allow); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.cfg.APIPort)))
-	if err != nil {
-		return ovs.E(op, ovs.KindIO, n.cfg.APIPort, fmt.Errorf("the REST API's port: is another server on it? --api-port moves it: %w", err))
-	}
-	n.ports.API = l.Addr().(*net.TCPAddr).Port
+	n.ports.API = n.apiAt.Addr().(*net.TCPAddr).Port
 	n.metrics = n.newMetrics()
 	n.api = framework.NewAPI(n, n.dir.token, metricsHandler(n.metrics))
-	n.serve("REST", func() error { return n.api.Serve(l) }, n.api.Close)
+	n.serve("REST", func() error { return n.api.Serve(n.apiAt) }, n.api.Close)
 	n.openPortmap(allow)
-	n.ports.PID = os.Getpid()
+	n.ports.PID, n.ports.Host = os.Getpid(), reachable(n.cfg.Listen)
 	text, err := json.Marshal(n.ports)
 	if err != nil {
 		return ovs.E(op, ovs.KindUnknown, nil, err)
@@ -129,22 +163,32 @@ func (n *Node) openDoors() error {
 
 func (n *Node) openNFS(allow []netip.Prefix) error {
 	const op = "storagerouter.openNFS"
-	l, err := net.Listen("tcp", net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.cfg.NFSPort)))
-	if err != nil {
-		return ovs.E(op, ovs.KindIO, n.cfg.NFSPort, fmt.Errorf("the NFS port: is another server on it? --nfs-port moves it: %w", err))
-	}
-	n.ports.NFS = l.Addr().(*net.TCPAddr).Port
+	n.ports.NFS = n.nfsAt.Addr().(*net.TCPAddr).Port
 	var exports []nfsd.Export
 	for _, p := range n.core.pools {
 		exports = append(exports, nfsd.Export{
 			Path: p.cfg.Export, FS: p.router, Allow: allow, ReadOnly: p.cfg.ReadOnly, Squash: squashOf(p.cfg.Squash),
 		})
 	}
+	var err error
 	if n.nfs, err = nfsd.New(nfsd.Config{Exports: exports, Key: n.dir.key, Zap: n.zap}); err != nil {
 		return ovs.E(op, ovs.KindUnknown, nil, err)
 	}
-	n.serve("NFS", func() error { return n.nfs.Serve(l) }, n.nfs.Close)
+	n.serve("NFS", func() error { return n.nfs.Serve(n.nfsAt) }, n.nfs.Close)
 	return nil
+}
+
+// drain lets a door's running requests end. One that cannot end in time (it waits for room in a full log) was not
+// acknowledged: its client sends it again to the next start, so it is no failure of the stop.
+func (n *Node) drain(ctx context.Context, name string, end func(context.Context) error) error {
+	within, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	err := end(within)
+	if errors.Is(err, context.DeadlineExceeded) {
+		n.zap.Warn("some requests did not end in time and were not answered", zap.String("door", name))
+		return nil
+	}
+	return err
 }
 
 // serve runs a door until its closer ends it; one that ends by itself fails the node.
@@ -160,7 +204,7 @@ func (n *Node) serve(name string, run func() error, end func(context.Context) er
 		}
 	}()
 	n.closers.add(name, func(ctx context.Context) error {
-		err := end(ctx)
+		err := n.drain(ctx, name, end)
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -198,7 +242,12 @@ func (n *Node) Failed() <-chan error { return n.failed }
 // Close finishes running requests, makes the log durable and ends everything, at the latest when ctx ends.
 func (n *Node) Close(ctx context.Context) error {
 	n.ready.Store(false)
-	return n.closers.close(ctx)
+	n.zap.Info("stopping")
+	err := n.closers.close(ctx)
+	if err == nil {
+		n.zap.Info("stopped: all that was acknowledged is durable")
+	}
+	return err
 }
 
 // ioFlusher tells the kernel that this process writes back the memory of others (PR_SET_IO_FLUSHER): a client on this host

@@ -72,6 +72,7 @@ func (c *Core) openPool(ctx context.Context, cfg PoolConfig) (*pool, error) {
 	log := c.zap.With(zap.String("vpool", cfg.Name))
 	volumes, err := volumedriver.New(volumedriver.Config{
 		Pool: id, Log: c.wlog, Backend: c.backend, Registry: group, Cache: c.cache, Budget: c.maps, Now: c.now, Zap: log,
+		SCOSize: int(c.cfg.Volumes.SCOSize), TLogSCOs: c.cfg.Volumes.TLogSCOs, MostTLogs: c.cfg.Volumes.MostTLogs,
 	})
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, cfg.Name, err)
@@ -86,7 +87,7 @@ func (c *Core) openPool(ctx context.Context, cfg PoolConfig) (*pool, error) {
 	c.closers.add("files of "+cfg.Name, func(context.Context) error { return files.Close() })
 	router, err := objectrouter.New(objectrouter.Config{
 		Pool: id, Node: c.node, Registry: group, Log: c.wlog, Backend: c.backend, Volumes: volumes, Files: files,
-		VolumePatterns: cfg.Volumes, Now: c.now, Zap: log,
+		VolumePatterns: cfg.Volumes, RestAfter: c.cfg.RestAfter, Now: c.now, Zap: log,
 	})
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, cfg.Name, err)

@@ -28,7 +28,7 @@ func (n *Node) Status(ctx context.Context) framework.Status {
 		NFSAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.NFS)),
 		APIAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.API)),
 		Log:     framework.LogStatus{SizeBytes: log.Size, UsedBytes: log.Used, Flushes: log.Flushes, Records: log.Records},
-		Backend: framework.Backend{Name: n.cfg.Backend.Name, ASDs: n.cfg.Backend.ASDs},
+		Backend: framework.Backend{Name: n.cfg.Backend.Name, ASDs: n.cfg.Backend.ASDs, Full: n.core.full.Load()},
 	}
 	if err := n.core.wlog.Failed(); err != nil {
 		s.Log.Failed = err.Error()
@@ -51,7 +51,7 @@ func (p *pool) status(allow []string) framework.VPool {
 		ReadOnly: p.cfg.ReadOnly, Serving: p.router.Served(), Recover: p.router.Recovering(),
 	}
 	for _, h := range p.router.Halted() {
-		v.Halted = append(v.Halted, framework.Halted{Object: fmt.Sprintf("%x", uint64(h)), Why: "its data were found corrupt; the server's log tells how"})
+		v.Halted = append(v.Halted, framework.Halted{Object: fmt.Sprintf("%x", uint64(h.ID)), Why: h.Err.Error()})
 	}
 	return v
 }
@@ -72,8 +72,19 @@ func health(s *framework.Status) framework.Health {
 			return bad("%d objects of vPool %s are not served, because their data could not be proven right: see halted in `ovs status`; all others are.", len(p.Halted), p.Name)
 		}
 	}
-	if t, f := s.Backend.TotalBytes, s.Backend.FreeBytes; t > 0 && f < t/20 {
-		return bad("Backend %s is full: %d MiB of %d MiB are free. Delete files or give it disks; reads go on.", s.Backend.Name, f>>20, t>>20)
+	t, f := s.Backend.TotalBytes, s.Backend.FreeBytes
+	if s.Backend.Full {
+		return bad("Backend %s is full (%d MiB of %d MiB are free): writes are refused, reads and deletions go on. Delete files or make room on its disks.", s.Backend.Name, f>>20, t>>20)
+	}
+	if t > 0 && f < t/10 {
+		return bad("Backend %s is nearly full: %d MiB of %d MiB are free. Delete files or make room on its disks before writes are refused.", s.Backend.Name, f>>20, t>>20)
+	}
+	coming := 0
+	for _, p := range s.VPools {
+		coming += p.Recover
+	}
+	if coming > 0 {
+		return framework.Health{OK: true, Sentence: fmt.Sprintf("All is well: every vPool is served; %d objects are still being brought up after the start, each at once when it is asked for.", coming)}
 	}
 	return framework.Health{OK: true, Sentence: "All is well: every vPool is served, every acknowledged byte is durable."}
 }

@@ -27,7 +27,7 @@ func (d *Driver) Adopt(c ovs.Claim, l ovs.Layer) ([]ovs.Update, error) {
 	body := a.encode(c.Ref)
 	v.layers[slot] = a
 	v.flush.layers = []layerRef{{slot, c.Epoch, uint32(len(body))}}
-	v.m.apply(func(set func(cluster, n uint64, loc Location)) { a.each(slot, set) })
+	v.m.apply(false, func(set func(cluster, n uint64, loc Location)) { a.each(slot, set) })
 	if err := v.store(ctx, layerName(slot, c.Epoch), body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, c.Ref, err)
 	}

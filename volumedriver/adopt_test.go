@@ -73,7 +73,7 @@ func TestAdopt(t *testing.T) {
 	}
 	check()
 	for i := range 12 {
-		off, b := i*300_000, pattern(uint64(9+i), 3000)
+		off, b := i*250_000, pattern(uint64(9+i), 3000)
 		write(t, v, uint64(off), b, ovs.FileSync)
 		copy(data[off:], b)
 		check()

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"ovs"
+	"ovs/internal/planted"
 )
 
 // mostTLogBytes is the bytes in TLogs since the root that call for a checkpoint, beside their number and a heavy delta.
@@ -25,7 +26,7 @@ func (v *volume) dueTLog() bool {
 	f := &v.flush
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stands.SCO >= f.pending.First+ovs.SCONo(v.d.cfg.TLogSCOs)-1
+	return f.stands.SCO >= f.firstPending+ovs.SCONo(v.d.cfg.TLogSCOs)-1
 }
 
 func (v *volume) dueCheckpoint() bool {
@@ -58,16 +59,14 @@ func (v *volume) maintain() error {
 // putTLog merges the headers of the SCOs since the last TLog into one: all of them stand. Nothing is being put.
 func (v *volume) putTLog() error {
 	f := &v.flush
-	t := &f.pending
-	t.Last, t.Record, t.Size, t.Time = f.stands.SCO, f.stands.Record, f.stands.Size, f.stands.Time
+	s := f.stands
+	t := &tlog{First: f.firstPending, Last: s.SCO, Epoch: v.claim.Epoch, Record: s.Record, Size: s.Size, Time: s.Time, Runs: v.m.pending}
 	name, body := tlogName(t.First, t.Last, t.Epoch), t.encode(v.claim.Ref)
 	if err := v.store(v.ctx, name, body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
 		return err
 	}
-	f.tlogs, f.logged = append(f.tlogs, name), f.logged+int64(len(body))
-	f.mu.Lock()
-	f.pending = tlog{First: t.Last + 1, Epoch: t.Epoch}
-	f.mu.Unlock()
+	f.tlogs, f.logged, f.firstPending = append(f.tlogs, name), f.logged+int64(len(body)), t.Last+1
+	v.m.logged()
 	return nil
 }
 
@@ -98,10 +97,7 @@ func (v *volume) checkpoint() error {
 			v.m.budget.admit(st, merged.segments[i])
 		}
 	}
-	f.tlogs, f.logged = nil, 0
-	f.mu.Lock()
-	f.pending = tlog{First: s.SCO + 1, Epoch: v.claim.Epoch}
-	f.mu.Unlock()
+	f.tlogs, f.logged, f.firstPending = nil, 0, s.SCO+1
 	f.garbage = append(f.garbage, obsolete...)
 	v.collect()
 	return nil
@@ -135,10 +131,16 @@ func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, erro
 		}
 	}
 	body := o.encode(v.claim.Ref)
+	next := &head{RootSCO: o.SCO, RootEpoch: o.Epoch, RootLength: uint32(len(body)), Record: o.Record, Size: o.Size, Time: o.Time}
+	if planted.HeadFirst {
+		if err := v.swing(next); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := v.store(ctx, rootName(o.SCO, o.Epoch), body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
 		return nil, nil, err
 	}
-	return &head{RootSCO: o.SCO, RootEpoch: o.Epoch, RootLength: uint32(len(body)), Record: o.Record, Size: o.Size, Time: o.Time}, m, nil
+	return next, m, nil
 }
 
 // makeSegment merges one stretch and puts it.

@@ -29,4 +29,4 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, 200_000, testDriver(Config{SCOSize: 8 * ovs.ClusterSize, TLogSCOs: 2, MostTLogs: 2}))
 }
 
-func TestConformanceDefaults(t *testing.T) { drivertest.Run(t, 3<<20, testDriver(Config{})) }
+func TestConformanceDefaults(t *testing.T) { drivertest.Run(t, 1<<20, testDriver(Config{})) }

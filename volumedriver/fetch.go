@@ -58,7 +58,9 @@ func (v *volume) fetch(ctx context.Context, s span, f func(cluster uint64, data 
 	buf := v.d.units.get(int(s.n))
 	defer v.d.units.put(buf)
 	b := (*buf)[:s.n*unitSize]
-	got, err := v.d.cfg.Backend.Get(ctx, ns, name, s.loc.unit()*unitSize, b)
+	once, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	got, err := v.d.cfg.Backend.Get(once, ns, name, s.loc.unit()*unitSize, b)
 	if err != nil {
 		return ovs.E(op, ovs.KindUnknown, ns+"/"+name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"ovs"
+	"ovs/internal/planted"
 	"ovs/internal/tail"
 )
 
@@ -181,6 +182,9 @@ func (v *volume) build(b *builder) (*job, error) {
 func (v *volume) put(j *job) {
 	h := j.sco.h
 	name := scoName(h.Number, h.Epoch)
+	if planted.ReleaseFirst {
+		v.commit(j)
+	}
 	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unitSize})
 	if err == nil {
 		v.keepInCache(j.sco)
@@ -194,7 +198,9 @@ func (v *volume) put(j *job) {
 		}
 		return
 	}
-	v.commit(j)
+	if !planted.ReleaseFirst {
+		v.commit(j)
+	}
 }
 
 // ioTimeout bounds one call of backend or registry; what it did is unknown then, and asked again.
@@ -283,19 +289,14 @@ func (v *volume) commit(j *job) {
 			return
 		}
 		last := whole[len(whole)-1]
-		v.m.apply(func(set func(c, n uint64, l Location)) {
+		v.m.apply(true, func(set func(c, n uint64, l Location)) {
 			for _, x := range whole {
 				x.sco.h.each(set)
 			}
 		})
-		f.mu.Lock()
-		for _, x := range whole {
-			x.sco.h.each(f.pending.Runs.Insert)
-		}
-		f.stands = state{last.sco.h.Number, last.sco.h.Last, last.sco.h.Size, last.sco.h.Time}
-		f.mu.Unlock()
 		v.tail.Drop(last.s)
 		f.mu.Lock()
+		f.stands = state{last.sco.h.Number, last.sco.h.Last, last.sco.h.Size, last.sco.h.Time}
 		f.jobs = f.jobs[len(whole):]
 		f.mu.Unlock()
 		f.moved()

@@ -29,7 +29,8 @@ type volumeMap struct {
 
 	mu        sync.RWMutex // guards all below
 	delta     extent.Map[Location]
-	bytes     int64 // of the delta, as the budget knows it
+	pending   extent.Map[Location] // the part of the delta that stands in no TLog yet
+	bytes     int64                // of both, as the budget knows it
 	stretches map[uint32]*stretch
 	mapped    int64 // clusters; exact after a checkpoint, else a good guess
 }
@@ -90,8 +91,8 @@ func (m *volumeMap) warm(ctx context.Context, st *stretch) error {
 	return err
 }
 
-// apply sets where clusters stand, in the order of SCOs.
-func (m *volumeMap) apply(f func(set func(c, n uint64, l Location))) {
+// apply sets where clusters stand, in the order of SCOs; pending: of SCOs whose TLog is still to be made.
+func (m *volumeMap) apply(pending bool, f func(set func(c, n uint64, l Location))) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(func(c, n uint64, l Location) {
@@ -100,13 +101,24 @@ func (m *volumeMap) apply(f func(set func(c, n uint64, l Location))) {
 			m.mapped += int64(n)
 		}
 		m.delta.Insert(c, n, l)
+		if pending {
+			m.pending.Insert(c, n, l)
+		}
 	})
+	m.account()
+}
+
+// logged says that a TLog holds what was pending.
+func (m *volumeMap) logged() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pending = extent.Map[Location]{}
 	m.account()
 }
 
 // account tells the budget how large the delta is. mu is held.
 func (m *volumeMap) account() {
-	now := m.delta.Bytes()
+	now := m.delta.Bytes() + m.pending.Bytes()
 	m.budget.delta(m.bytes, now)
 	m.bytes = now
 }
@@ -232,7 +244,7 @@ func (m *volumeMap) replace(merged map[uint32]*stretch) (old []*stretch) {
 			m.stretches[i] = st
 		}
 	}
-	m.delta = extent.Map[Location]{}
+	m.delta, m.pending = extent.Map[Location]{}, extent.Map[Location]{}
 	m.account()
 	m.mapped = 0
 	for _, st := range m.stretches {
@@ -245,7 +257,7 @@ func (m *volumeMap) replace(merged map[uint32]*stretch) (old []*stretch) {
 func (m *volumeMap) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.delta.Clear()
+	m.delta, m.pending = extent.Map[Location]{}, extent.Map[Location]{}
 	m.budget.delta(m.bytes, 0)
 	m.bytes = 0
 	for _, st := range m.stretches {

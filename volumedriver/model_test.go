@@ -3,6 +3,7 @@ package volumedriver
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -30,6 +31,7 @@ func (m model) clone() model { return model{bytes.Clone(m.data), m.size} }
 
 type player struct {
 	*world
+	limbo   limbo
 	v       *volume
 	g       *rand.Rand
 	now     model
@@ -173,6 +175,8 @@ func (p *player) play() {
 		}
 		p.v = p.crash(p.v, p.g.IntN(4)-1)
 		p.restarted()
+	case k < 94 && p.faults:
+		p.limbo.land(p.g)
 	case k < 94: // all the record numbers go on after two starts of which one wrote nothing
 		p.v = p.crash(p.v, 0)
 		p.v = p.crash(p.v, 0)
@@ -187,6 +191,8 @@ func playModel(t *testing.T, seed uint64, steps int, faults bool) {
 	w := newWorld(t, Config{TLogSCOs: 3, MostTLogs: 3, Budget: NewBudget(0)})
 	p := &player{world: w, g: rand.New(rand.NewPCG(seed, 9)), now: model{data: make([]byte, window)}, at: map[ovs.RecordNo]model{0: {data: make([]byte, window)}}, faults: faults}
 	if faults {
+		w.cfg.Backend, w.cfg.Registry = limboBackend{w.backend, &p.limbo}, limboRegistry{w.reg, &p.limbo}
+		w.driver()
 		w.backend.SetFaults(membackend.Faults{Seed: seed, PutLost: 0.1, PutDone: 0.1, PutPartial: 0.1, GetFails: 0.05, OtherFails: 0.05, Latency: 50 * time.Microsecond})
 		w.reg.SetFaults(memregistry.Faults{Seed: seed, LostCall: 0.1, LostDone: 0.1, Busy: 0.1})
 	}
@@ -206,20 +212,23 @@ func playModel(t *testing.T, seed uint64, steps int, faults bool) {
 	p.v.Close()
 	p.v = w.mustRecover()
 	p.restarted()
+	p.limbo.land(p.g)
 	p.v.Close()
 	if d, c := w.cfg.Budget.Use(); d != 0 || c != 0 {
 		t.Errorf("the budget is at %d, %d after the last close", d, c)
 	}
 }
 
+var seeds = flag.Uint64("seeds", 6, "histories of each model test")
+
 func TestModel(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { playModel(t, seed, 400, false) })
 	}
 }
 
 func TestModelWithFaults(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { playModel(t, seed+100, 300, true) })
 	}
 }

@@ -56,7 +56,7 @@ func (d *Driver) newVolume(c ovs.Claim) *volume {
 // serve gives the volume its tail, when the backend's part of it is known.
 func (v *volume) serve(s state) {
 	v.flush.stands, v.flush.nextSCO = s, s.SCO+1
-	v.flush.pending = tlog{First: s.SCO + 1, Epoch: v.claim.Epoch}
+	v.flush.firstPending = s.SCO + 1
 	v.tail = tail.New(tail.Config{Ref: v.claim.Ref, Epoch: v.claim.Epoch, Log: v.d.cfg.Log, Below: v, Pool: v.d.reads, Now: v.d.cfg.Now,
 		Last: s.Record, Size: s.Size, Time: s.Time, SealAt: uint64(v.d.clusters) * ovs.ClusterSize,
 		Began: v.began, Cut: v.kick, Halted: v.halted})
@@ -156,17 +156,17 @@ type flusher struct {
 	progress chan struct{} // closed and made anew when stands moved, or the volume halted
 	stands   state
 	jobs     []*job // SCOs being put, in their order
-	pending  tlog   // what the SCOs since the last TLog set
 	wg       sync.WaitGroup
 
 	// Those below belong to the holder of gate.
-	opened  state // where this epoch began: SCO and Record of the one before
-	nextSCO ovs.SCONo
-	raw     []byte // the head as it stands in Raft
-	head    head   // the same
-	layers  []layerRef
-	tlogs   []string // names of the TLogs since the root
-	logged  int64    // their bytes
-	garbage []string // objects that nothing reaches
-	swept   bool     // leftovers of earlier epochs have been looked for
+	opened       state // where this epoch began: SCO and Record of the one before
+	nextSCO      ovs.SCONo
+	raw          []byte // the head as it stands in Raft
+	head         head   // the same
+	layers       []layerRef
+	tlogs        []string  // names of the TLogs since the root
+	logged       int64     // their bytes
+	firstPending ovs.SCONo // the first SCO that is in no TLog
+	garbage      []string  // objects that nothing reaches
+	swept        bool      // leftovers of earlier epochs have been looked for
 }

@@ -3,11 +3,13 @@ package volumedriver
 import (
 	"bytes"
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"ovs"
+	"ovs/internal/membackend"
 	"ovs/internal/memlog"
 	"ovs/internal/pagecache"
 )
@@ -250,5 +252,48 @@ func TestReadAhead(t *testing.T) {
 	if n := w.backend.Count("Get") - before; n > 16 {
 		t.Errorf("%d reads of the backend for 64 of a stream", n)
 	}
+	v.Close()
+}
+
+// A read has seen a stretch whose segment a checkpoint replaces, and deletes, before it is read.
+func TestSegmentReplacedUnderARead(t *testing.T) {
+	w := newWorld(t, Config{TLogSCOs: 1, MostTLogs: 1})
+	v := w.create()
+	write(t, v, 0, pattern(1, 4096), ovs.FileSync)
+	flush(t, v)
+	w.rest(v)
+	v = w.mustRecover() // nothing of the map is in memory
+	slipped := false
+	w.backend.SetHook(func(c membackend.Call) error {
+		if c.Op != "Get" || c.After || slipped || !strings.HasPrefix(c.Name, "seg/") {
+			return nil
+		}
+		slipped = true
+		w.backend.SetHook(nil)
+		write(t, v, 1<<20, pattern(2, 4096), ovs.FileSync)
+		flush(t, v)
+		for exists(w, c.Name) {
+		}
+		return nil
+	})
+	if got := read(t, v, 0, 4096); !bytes.Equal(got, pattern(1, 4096)) || !slipped {
+		t.Fatal("not the same")
+	}
+	v.Close()
+}
+
+// What is not durable in the log may be lost by a crash that the backend outlives: so it is not put.
+func TestNothingIsPutBeforeItsFlush(t *testing.T) {
+	w := newWorld(t, Config{})
+	v := w.create()
+	w.log.Hold()
+	write(t, v, 0, pattern(1, 4096), ovs.Unstable)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	defer cancel()
+	if err := v.Flush(ctx); !ovs.Is(err, ovs.KindTimeout) || w.backend.Count("Put") != 0 {
+		t.Fatalf("%v, and %d PUTs", err, w.backend.Count("Put"))
+	}
+	w.log.Resume()
+	flush(t, v)
 	v.Close()
 }

@@ -23,6 +23,7 @@ type Options struct {
 	Node   ovs.NodeID // where it is
 	Device string     // disks with the same name share one space; empty: asked of the file system
 	Rand   io.Reader  // for the identity of a new disk
+	Keep   uint64     // bytes of the disk that are others': not even repair takes them
 }
 
 const (
@@ -39,6 +40,7 @@ const (
 type Directory struct {
 	fs     vfs.FS
 	root   string
+	keep   uint64
 	tree   string // root/fragments
 	id     Identity
 	device string
@@ -74,7 +76,7 @@ func Open(o Options) (*Directory, error) {
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindBusy, o.Dir, err)
 	}
-	d := &Directory{fs: o.FS, root: o.Dir, tree: path.Join(o.Dir, fragments), lock: lock, dirs: map[string]*group{}, newest: map[uint64]uint64{}}
+	d := &Directory{fs: o.FS, root: o.Dir, keep: o.Keep, tree: path.Join(o.Dir, fragments), lock: lock, dirs: map[string]*group{}, newest: map[uint64]uint64{}}
 	if d.id, err = startIdentity(o.FS, o.Dir, o.Rand); err == nil {
 		d.id.Node = o.Node
 		err = d.sweep()
@@ -158,8 +160,10 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 		return failed(op, k, err)
 	}
 	if _, err = f.WriteAt(fragment, 0); err == nil {
+		vfs.Mark(d.fs, "asd fragment written")
 		err = f.Datasync()
 	}
+	vfs.Mark(d.fs, "asd fragment flushed")
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = g.wait()
 	}
@@ -167,19 +171,19 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 		_ = d.fs.Remove(d.path(k)) // nobody names it: what cannot be removed now is left to the collector
 		return failed(op, k, err)
 	}
-	vfs.Mark(d.fs, "asd-put")
+	vfs.Mark(d.fs, "asd fragment named")
 	return nil
 }
 
-// room refuses where less than the reserve would be left, for repair where nothing would.
+// room refuses where less than the reserve would be left, for repair where less than what is others' would.
 func (d *Directory) room(pending int64, repair bool) error {
 	total, free, err := d.fs.Space(d.root)
 	if err != nil {
 		return ovs.E("asd.room", ovs.KindIO, d.root, err)
 	}
-	keep := uint64(0)
+	keep := d.keep
 	if !repair {
-		keep = total / reservePart
+		keep += total / reservePart
 	}
 	if free < keep+uint64(pending) {
 		return ovs.E("asd.room", ovs.KindNoSpace, d.root, nil)
@@ -281,6 +285,6 @@ func (d *Directory) Usage(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, ovs.E(op, ovs.KindIO, d.root, err)
 	}
-	reserve := total / reservePart
+	reserve := min(total, total/reservePart+d.keep)
 	return Usage{Total: total - reserve, Free: free - min(free, reserve), Device: d.device}, nil
 }

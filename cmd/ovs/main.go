@@ -21,6 +21,9 @@ func main() {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return ovs.E(c.CommandPath(), ovs.KindInvalid, nil, err)
+	})
 	root.AddCommand(serveCommand(), statusCommand(), flushCommand())
 	if err := root.Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "ovs:", err)

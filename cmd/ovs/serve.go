@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,8 +16,8 @@ import (
 	"ovs/storagerouter"
 )
 
-// stopWithin is how long a stop by SIGTERM may take.
-const stopWithin = 10 * time.Second
+// stopWithin is how long a stop by SIGTERM may take: 10 s are promised, the process ends a little after.
+const stopWithin = 9500 * time.Millisecond
 
 // serveCommand runs a node until SIGTERM or SIGINT.
 func serveCommand() *cobra.Command {
@@ -30,6 +31,9 @@ func serveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			merged, err := mergeConfig(cmd, cfg, file)
 			if err != nil {
+				return err
+			}
+			if err := merged.Validate(); err != nil {
 				return err
 			}
 			if show {
@@ -63,7 +67,7 @@ func mergeConfig(cmd *cobra.Command, flags storagerouter.Config, file string) (s
 	if err := storagerouter.LoadConfig(&merged, file); err != nil {
 		return merged, err
 	}
-	for name, set := range map[string]func(){
+	for name, set := range map[string]func(){ // every flag that is a setting
 		"data": func() { merged.Data = flags.Data }, "listen": func() { merged.Listen = flags.Listen },
 		"allow": func() { merged.Allow = flags.Allow }, "nfs-port": func() { merged.NFSPort = flags.NFSPort },
 		"api-port": func() { merged.APIPort = flags.APIPort }, "portmap": func() { merged.Portmap = flags.Portmap },
@@ -86,6 +90,9 @@ func serve(cmd *cobra.Command, cfg storagerouter.Config, verbose bool) error {
 	defer stop()
 	node, err := storagerouter.Open(ctx, cfg, version, log)
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // asked to stop while it started: nothing was acknowledged yet
+		}
 		return err
 	}
 	fmt.Fprint(cmd.OutOrStdout(), node.HowToMount())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,9 +28,10 @@ type Client struct {
 
 // Ports is data/ports.json: where a running server listens, and its process.
 type Ports struct {
-	NFS int `json:"nfs"`
-	API int `json:"api"`
-	PID int `json:"pid"`
+	Host string `json:"host"` // where this host reaches it; empty: 127.0.0.1
+	NFS  int    `json:"nfs"`
+	API  int    `json:"api"`
+	PID  int    `json:"pid"`
 }
 
 // New makes a client of the API at base, "http://host:port".
@@ -46,9 +48,12 @@ func ForData(dir string) (*Client, error) {
 	}
 	ports, err := ReadPorts(dir)
 	if err != nil {
-		return nil, ovs.E(op, ovs.KindNotFound, dir, err)
+		return nil, ovs.E(op, ovs.KindNotFound, dir, fmt.Errorf("no server runs on it: %w", err))
 	}
-	return New("http://127.0.0.1:"+strconv.Itoa(ports.API), strings.TrimSpace(string(token))), nil
+	if ports.Host == "" {
+		ports.Host = "127.0.0.1"
+	}
+	return New("http://"+net.JoinHostPort(ports.Host, strconv.Itoa(ports.API)), strings.TrimSpace(string(token))), nil
 }
 
 // ReadPorts tells where the server of a data directory listens.
@@ -80,36 +85,53 @@ func (c *Client) Flush(ctx context.Context, vpool string) error {
 	return c.call(ctx, http.MethodPost, "/api/v1/vpools/"+url.PathEscape(vpool)+"/flush", nil)
 }
 
+// Profile is a profile of the node's process for `go tool pprof`: "cpu" over some seconds (1 to 60), or a kept one such as
+// "heap". Only nodes of this host give it.
+func (c *Client) Profile(ctx context.Context, name string, seconds int) ([]byte, error) {
+	return c.get(ctx, http.MethodGet, "/api/v1/debug/pprof/"+url.PathEscape(name)+"?seconds="+strconv.Itoa(seconds))
+}
+
+// Metrics is the text that Prometheus would get.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	return c.get(ctx, http.MethodGet, "/metrics")
+}
+
 func (c *Client) call(ctx context.Context, method, path string, into any) error {
+	body, err := c.get(ctx, method, path)
+	if err != nil || into == nil {
+		return err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return ovs.E("client.call", ovs.KindUnknown, path, err)
+	}
+	return nil
+}
+
+// get does a request and gives the body of a success.
+func (c *Client) get(ctx context.Context, method, path string) ([]byte, error) {
 	const op = "client.call"
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
-		return ovs.E(op, ovs.KindInvalid, path, err)
+		return nil, ovs.E(op, ovs.KindInvalid, path, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return ovs.E(op, ovs.KindIO, path, fmt.Errorf("is the server running? %w", err))
+		return nil, ovs.E(op, ovs.KindIO, path, fmt.Errorf("is the server running? %w", err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
 	if err != nil {
-		return ovs.E(op, ovs.KindIO, path, err)
+		return nil, ovs.E(op, ovs.KindIO, path, err)
 	}
 	if res.StatusCode/100 != 2 {
 		var p framework.Problem
 		if json.Unmarshal(body, &p) != nil || p.Error == "" {
 			p.Error = res.Status
 		}
-		return ovs.E(op, kindOf(p.Kind), path, fmt.Errorf("%s", p.Error))
+		return nil, ovs.E(op, kindOf(p.Kind), path, fmt.Errorf("%s", p.Error))
 	}
-	if into == nil {
-		return nil
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return ovs.E(op, ovs.KindUnknown, path, err)
-	}
-	return nil
+	return body, nil
 }
 
 // kindOf finds the kind by its words: what the API wrote.

@@ -195,6 +195,13 @@ func (r *Registry) Follow(prefix []byte, f func(index uint64, key, value []byte)
 	}
 }
 
+// Fork is a copy of what stands at this moment, without followers and faults.
+func (r *Registry) Fork() *Registry {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return &Registry{data: r.data.fork(), index: r.index}
+}
+
 // Len is the number of keys.
 func (r *Registry) Len() int {
 	r.mu.RLock()

@@ -111,6 +111,15 @@ func (s *sorted) descend(from, to []byte, f func(key string, value []byte) bool)
 	}
 }
 
+// fork copies the pages; keys and values are never changed in place.
+func (s *sorted) fork() sorted {
+	pages := make([][]pair, len(s.pages))
+	for i, p := range s.pages {
+		pages[i] = slices.Clone(p)
+	}
+	return sorted{pages}
+}
+
 func (s *sorted) len() (n int) {
 	for _, p := range s.pages {
 		n += len(p)

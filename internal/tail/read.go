@@ -180,6 +180,9 @@ func (j *reader) Run() {
 		if ovs.Is(err, ovs.KindStale) && ctx.Err() == nil && try < staleTries { // dropped meanwhile: it is in Below now
 			continue
 		}
+		if err != nil && t.ctx.Err() != nil { // cut short by Close: the client is to ask the next owner
+			err = ovs.E("tail.Read", ovs.KindFenced, t.cfg.Ref, err)
+		}
 		t.finish(r, err)
 		return
 	}

@@ -71,7 +71,9 @@ func (s *Sealed) Wait(ctx context.Context) error {
 			t.broken = true
 			t.halt(err, &a)
 		}
-		t.flushed(upTo, &a)
+		if t.flushed(upTo, &a); !t.broken {
+			t.synced = max(t.synced, upTo)
+		}
 		broken, cause = t.broken, t.cause
 		t.unlock(&a)
 		if broken {
@@ -210,7 +212,7 @@ func (t *Tail) Restore(r *ovs.Record) error {
 	if t.full(r) {
 		t.cut(&a)
 	}
-	t.last, t.durable = r.Number, r.Number
+	t.last, t.durable, t.synced = r.Number, r.Number, r.Number
 	t.time = max(t.time, r.Time)
 	t.index(r, true)
 	t.shown.size, t.shown.time = t.size, t.time

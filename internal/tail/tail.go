@@ -102,7 +102,7 @@ type Tail struct {
 	last    ovs.RecordNo // newest record appended
 	durable ovs.RecordNo // all records up to it are flushed
 	dropped ovs.RecordNo // all records up to it are in Below
-	loose   ovs.RecordNo // newest UNSTABLE record
+	synced  ovs.RecordNo // all records up to it are as durable as a Sync of the log makes them
 
 	size  uint64 // after record last
 	time  int64  // of record last
@@ -117,6 +117,7 @@ type Tail struct {
 	queue   records       // written behind it
 	waiting []parked      // reads that met a stable record in flight
 	commits []commit      // COMMITs in flight
+	busy    int           // writes, resizes and COMMITs not answered
 	running int           // operations not completed
 	idle    chan struct{} // closed when closed and nothing runs but the record that the log was asked to admit
 	quiet   bool          // idle is closed
@@ -156,7 +157,7 @@ func New(c Config) *Tail {
 	t := &Tail{cfg: c, verf: ovs.VerifierOf(c.Ref, c.Epoch), open: &Sealed{}, idle: make(chan struct{}), resizeGate: make(chan struct{}, 1)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.onRec, t.onAdm, t.onSync = t.recordDone, t.admitted, t.commitDone
-	t.last, t.durable, t.dropped = c.Last, c.Last, c.Last
+	t.last, t.durable, t.dropped, t.synced = c.Last, c.Last, c.Last, c.Last
 	t.size, t.time, t.shown.size, t.shown.time = c.Size, c.Time, c.Size, c.Time
 	t.open.t = t
 	return t
@@ -216,6 +217,12 @@ func (t *Tail) unlock(a *after) {
 	}
 }
 
+// answer has unlock complete the operation behind r. mu is held.
+func (t *Tail) answer(r *ovs.Record, a *after) {
+	t.busy--
+	a.done.push(r)
+}
+
 // refuse is the error of an operation that comes now. mu is held.
 func (t *Tail) refuse(op string) error {
 	switch t.state {
@@ -271,15 +278,16 @@ func (t *Tail) dismiss(err error, a *after) {
 	for t.queue.head != nil {
 		r := t.queue.pop()
 		fail(r, err)
-		a.done.push(r)
+		t.answer(r, a)
 	}
 }
 
-// Freeze ends an object at rest: no operation under way, nothing of it in the log. False: it is not at rest, and serves on.
+// Freeze ends an object at rest: no operation under way but reads, which get KindFenced where they cannot go on, nothing of
+// it in the log. False: it is not at rest, and serves on.
 func (t *Tail) Freeze() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state != serving || t.running > 0 || t.dropped != t.last {
+	if t.state != serving || t.busy > 0 || t.dropped != t.last {
 		return false
 	}
 	t.state = closed

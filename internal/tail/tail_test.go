@@ -461,3 +461,68 @@ func TestReadUnder(t *testing.T) {
 		}
 	}
 }
+
+// slipLog does something just before a read of the log.
+type slipLog struct {
+	ovs.Log
+	before func()
+}
+
+func (l *slipLog) TryReadAt(ovs.LogPos, []byte) bool { return false }
+
+func (l *slipLog) ReadAt(p ovs.LogPos, dst []byte) error {
+	if f := l.before; f != nil {
+		l.before = nil
+		f()
+	}
+	return l.Log.ReadAt(p, dst)
+}
+
+// What a read has found is dropped, and its segment gone, before it gets there: it looks again.
+func TestReadLooksAgain(t *testing.T) {
+	log := memlog.New()
+	r := newRig(t, log, Config{})
+	slip := &slipLog{Log: log}
+	r.cfg.Log = slip
+	want := pattern(1, 300_000)
+	r.write(0, want, ovs.FileSync)
+	slip.before = func() {
+		r.Seal()
+		r.drain()
+		r.write(400_000, pattern(2, 300_000), ovs.FileSync) // the log goes on to another segment
+	}
+	if got, _ := r.read(0, len(want)); !bytes.Equal(got, want) {
+		t.Fatal("not the same")
+	}
+	if slip.before != nil {
+		t.Fatal("nothing slipped in")
+	}
+	r.Close()
+}
+
+func TestFreezeNeedsRest(t *testing.T) {
+	log := memlog.New()
+	r := newRig(t, log, Config{})
+	r.write(0, pattern(1, 10), ovs.FileSync)
+	if r.Freeze() {
+		t.Fatal("frozen with a record in the log")
+	}
+	r.Seal()
+	r.drain()
+	log.SetRoom(1)
+	w := r.start(0, pattern(2, 10), ovs.FileSync)
+	if r.Freeze() {
+		t.Fatal("frozen with a write that waits for room")
+	}
+	log.SetRoom(0)
+	<-w
+	r.Seal()
+	r.drain()
+	if !r.Freeze() {
+		t.Fatal("not at rest")
+	}
+	if w := <-r.start(0, pattern(2, 10), ovs.FileSync); !ovs.Is(w.Err, ovs.KindFenced) {
+		t.Fatal(w.Err)
+	}
+	r.Close()
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"ovs"
+	"ovs/internal/planted"
 )
 
 // Write takes a write on its way: it becomes a record, and w.Done is called when the record is flushed, or for an UNSTABLE
@@ -29,6 +30,9 @@ func (t *Tail) Write(w *ovs.Write) {
 	if w.Stable == ovs.Unstable {
 		r.Done, w.Committed = nil, ovs.Unstable
 	}
+	if planted.AckAtAppend {
+		r.Done = nil
+	}
 	var a after
 	t.mu.Lock()
 	if w.Err = t.refuse(op); w.Err != nil {
@@ -37,6 +41,7 @@ func (t *Tail) Write(w *ovs.Write) {
 		return
 	}
 	t.running++
+	t.busy++
 	t.ask(r, &a)
 	t.unlock(&a)
 }
@@ -62,6 +67,7 @@ func (t *Tail) Resize(ctx context.Context, size uint64) error {
 		return err
 	}
 	t.running++
+	t.busy++
 	t.ask(&z.rec, &a)
 	t.unlock(&a)
 	select {
@@ -99,7 +105,7 @@ func (t *Tail) admitted(r *ovs.Record, err error) {
 	t.asked = nil
 	if err != nil {
 		fail(r, ovs.E("tail.Write", ovs.KindUnknown, t.cfg.Ref, err))
-		a.done.push(r)
+		t.answer(r, &a)
 	} else {
 		if err := t.refuse("tail.Write"); err != nil { // it fails, but is appended: numbers have no gaps, room is not lost
 			fail(r, err)
@@ -137,13 +143,12 @@ func (t *Tail) append(r *ovs.Record, a *after) {
 	if r.Done != nil {
 		return
 	}
-	t.loose = r.Number
 	end := r.Off + r.Len
 	t.shown.size, t.shown.time = max(t.shown.size, end), max(t.shown.time, r.Time)
 	if t.resizing {
 		t.shown.after = max(t.shown.after, end)
 	}
-	a.done.push(r) // the log does not hold a record that nobody waits for
+	t.answer(r, a) // the log does not hold a record that nobody waits for
 }
 
 // index adds an appended (or replayed) record to the open interval. mu is held.
@@ -211,7 +216,7 @@ func (t *Tail) recordDone(r *ovs.Record, err error) {
 		}
 		t.shown.time = max(t.shown.time, r.Time)
 	}
-	a.done.push(r)
+	t.answer(r, &a)
 	t.unlock(&a)
 }
 
@@ -266,12 +271,13 @@ func (t *Tail) Commit(c *ovs.Commit) {
 	c.Err, c.Verf = nil, t.verf
 	t.mu.Lock()
 	c.Err = t.refuse("tail.Commit")
-	if c.Err != nil || t.loose <= t.durable { // stable writes were durable before they were acknowledged
+	if c.Err != nil || t.synced == t.last {
 		t.mu.Unlock()
 		c.Done(c)
 		return
 	}
 	t.running++
+	t.busy++
 	t.commits = append(t.commits, commit{c, t.last})
 	t.mu.Unlock()
 	c.Sync = ovs.LogSync{Done: t.onSync, Arg: c}
@@ -282,10 +288,12 @@ func (t *Tail) commitDone(s *ovs.LogSync, err error) {
 	c := s.Arg.(*ovs.Commit)
 	var a after
 	t.mu.Lock()
+	t.busy--
 	for i := range t.commits {
 		if t.commits[i].c == c {
 			if err == nil {
 				t.flushed(t.commits[i].upTo, &a)
+				t.synced = max(t.synced, t.commits[i].upTo)
 			}
 			t.commits = append(t.commits[:i], t.commits[i+1:]...)
 			break

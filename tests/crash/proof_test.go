@@ -23,7 +23,7 @@ var (
 	rounds   = flag.Int("crash.rounds", 20, "rounds that must have passed in all")
 	loadTime = flag.Duration("crash.load", 5*time.Second, "time under load in a round, at most")
 	seedFlag = flag.Uint64("crash.seed", 0, "seed; 0 takes one by the clock")
-	reportTo = flag.String("crash.report", "", "file for the report, relative to the module; empty: none")
+	reportTo = flag.String("crash.report", "docs/proof/crash.md", "file for the report, relative to the module; empty: none")
 	keepData = flag.String("crash.keep", "", "directory for the data directory of a failed run; empty: it is removed")
 )
 
@@ -76,7 +76,7 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d of %d rounds have passed before; seed %d", p.Rounds, *rounds, seed)
 	r := newRun(t, p, seed)
-	for p.Rounds < *rounds || p.Bytes < 2*logSize {
+	for p.Rounds < *rounds || p.Bytes < 2*logSize || p.RecoveryKills < *rounds/4 {
 		if err := r.round(); err != nil {
 			r.keep()
 			t.Fatalf("round %d, seed %d: %v\n%s", p.Rounds+1, seed, err, tailOf(r.server))
@@ -92,6 +92,9 @@ func TestKill(t *testing.T) {
 	}
 	t.Log(p)
 	if *reportTo != "" {
+		if err := os.MkdirAll(filepath.Join(root(), filepath.Dir(*reportTo)), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := p.report(*reportTo, *rounds, seed); err != nil {
 			t.Fatal(err)
 		}

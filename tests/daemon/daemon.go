@@ -14,9 +14,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +30,8 @@ type Server struct {
 	Data string   // its data directory; the same one again is a restart
 	Args []string // more flags of serve; ports are free ones and portmap is off where they say nothing else
 	Log  string   // file to which its output is appended; empty: Data + ".log"
+	// Plain starts it as a user does: ports and portmap are the defaults of serve, which are free in a namespace (netns).
+	Plain bool
 }
 
 // Process is a running server. Its methods may be called from any goroutine.
@@ -47,6 +51,9 @@ func Build(ctx context.Context, dir string) (string, error) {
 	if bin := os.Getenv("OVS_BIN"); bin != "" {
 		return filepath.Abs(bin)
 	}
+	if err := lookAtSources(ctx); err != nil {
+		return "", err
+	}
 	bin := filepath.Join(dir, "ovs")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "ovs/cmd/ovs")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -54,6 +61,26 @@ func Build(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("go build ovs/cmd/ovs: %w\n%s", err, out)
 	}
 	return bin, nil
+}
+
+// lookAtSources stats every source file of the module: the go command keeps the result of a passed test until a file that
+// the test looked at changes, and knows of no other tie between a test and the binary that it builds.
+func lookAtSources(ctx context.Context) error {
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return fmt.Errorf("go env GOMOD: %w", err)
+	}
+	return filepath.WalkDir(filepath.Dir(strings.TrimSpace(string(mod))), func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case strings.HasSuffix(name, ".go") || d.Name() == "go.mod":
+			_, err = os.Stat(name)
+		}
+		return err
+	})
 }
 
 func (s Server) portsFile() string { return filepath.Join(s.Data, "ports.json") }
@@ -70,8 +97,11 @@ func (s Server) Launch() (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"serve", "--data", s.Data, "--nfs-port", "0", "--api-port", "0", "--portmap", "off"}, s.Args...)
-	cmd := exec.Command(s.Bin, args...)
+	args := []string{"serve", "--data", s.Data}
+	if !s.Plain {
+		args = append(args, "--nfs-port", "0", "--api-port", "0", "--portmap", "off")
+	}
+	cmd := exec.Command(s.Bin, append(args, s.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p := &Process{server: s, cmd: cmd, log: log, done: make(chan struct{})}
@@ -121,6 +151,9 @@ func (p *Process) Ready(ctx context.Context) error {
 
 // Addr is where NFS and MOUNT are served.
 func (p *Process) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.NFS) }
+
+// PID is the process's number, valid after Launch.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process is gone.
 func (p *Process) Done() <-chan struct{} { return p.done }

@@ -117,6 +117,7 @@ func (v *VM) talk(in io.Writer, out io.Reader) (code int, err error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := strings.TrimRight(lines.Text(), "\r")
+		line = line[strings.LastIndexByte(line, '\r')+1:] // what progress bars wrote over
 		if s, ok := strings.CutPrefix(line, "@exit "); ok {
 			if code, err = strconv.Atoi(s); err != nil {
 				return -1, fmt.Errorf("exit line %q: %w", line, err)

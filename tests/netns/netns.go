@@ -1,6 +1,7 @@
 /*
 Package netns runs a test binary in a network namespace of its own: only a loopback, every port free, nothing else on the
-machine in reach. All that the tests start is in there with them: servers, QEMU, clients.
+machine in reach. All that the tests start is in there with them: servers, QEMU, clients. What they mount is seen in there
+only and ends with them.
 
 	go test ── test binary ──clone(NEWNET)── the same binary again: lo up, m.Run
 */
@@ -21,7 +22,7 @@ const marker = "OVS_TEST_NETNS"
 // Main is for TestMain: it runs before in the process that go test started (its error fails the tests), then all tests
 // in the namespace. It returns the exit code.
 func Main(m *testing.M, before func() error) int {
-	if os.Getenv(marker) != "" {
+	if Inside() {
 		if err := loopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "netns: loopback:", err)
 			return 2
@@ -42,6 +43,9 @@ func Main(m *testing.M, before func() error) int {
 	return code
 }
 
+// Inside tells whether this process is the one in the namespace.
+func Inside() bool { return os.Getenv(marker) != "" }
+
 // again runs this binary in a new namespace. Who is not root becomes root of a user namespace for it.
 func again() (int, error) {
 	self, err := os.Executable()
@@ -51,7 +55,7 @@ func again() (int, error) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), marker+"=1")
-	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() != 0 {
 		attr.Cloneflags |= syscall.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -192,6 +193,13 @@ func (t *Table) Crash() {
 		t.writes[i].before, t.writes[i].ended = true, true
 	}
 	t.flying = 0
+}
+
+// Clone is a copy of what is expected at this moment: for a history of which a power cut takes several pictures.
+func (t *Table) Clone() *Table {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &Table{volume: t.volume, clock: t.clock, sectors: slices.Clone(t.sectors), writes: slices.Clone(t.writes), flying: t.flying, crashes: t.crashes}
 }
 
 // String is a line of figures.

@@ -20,7 +20,7 @@ iodepth=8
 filename=fio.bin
 direct=0
 EOT
-fio --output=/tmp/fio.out /tmp/fio.ini &
+fio --eta=never --output=/tmp/fio.out /tmp/fio.ini &
 pid=$!
 for i in 1 2 3; do
 	sleep 4
@@ -29,5 +29,5 @@ done
 wait $pid || { cat /tmp/fio.out; fail "fio"; }
 note "$(grep -E 'write:' /tmp/fio.out | tr '\n' ' ')"
 fresh
-fio --output=/tmp/fio.out --verify_only /tmp/fio.ini || { cat /tmp/fio.out; fail "verify after a remount"; }
+fio --eta=never --output=/tmp/fio.out --verify_only /tmp/fio.ini || { cat /tmp/fio.out; fail "verify after a remount"; }
 umount $pool

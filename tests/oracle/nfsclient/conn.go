@@ -12,23 +12,25 @@ import (
 const (
 	maxReply = 2<<20 + 4096 // bytes in an RPC record that we take
 	slotBits = 12           // a connection has at most 4,096 calls in flight
+	atOnce   = 8 << 10      // bytes that an empty socket takes without waiting
 )
 
 var errClosed = errors.New("the client is closed")
 
 // Conn is one connection (and the ones after it, with Options.Retry). Its methods may be called from any goroutine.
 type Conn struct {
-	opt   Options
-	owner *Client
-	mu    sync.Mutex // guards all below
-	sock  net.Conn   // nil while there is none
-	out   []byte     // encoded calls that nobody has written yet
-	spare []byte     // the other buffer
-	slots []slot
-	free  []int     // indices of free slots
-	room  sync.Cond // a slot became free
-	wrote sync.Cond // writing ended
-	kick  chan struct{}
+	opt    Options
+	owner  *Client
+	mu     sync.Mutex // guards all below
+	sock   net.Conn   // nil while there is none
+	out    []byte     // encoded calls that nobody has written yet
+	unsent int        // how many those are
+	spare  []byte     // the other buffer
+	slots  []slot
+	free   []int     // indices of free slots
+	room   sync.Cond // a slot became free
+	wrote  sync.Cond // writing ended
+	kick   chan struct{}
 	// writing: somebody is writing out; corked: the reader is calling Dones and will write when through.
 	writing, corked bool
 	closed          error
@@ -92,6 +94,7 @@ func (cn *Conn) encode(s *slot) {
 	b = put64(b, 0) // AUTH_NONE as verifier
 	b = append(append(b, c.args...), c.Data...)
 	cn.out = append(b, zeros[:-len(c.Data)&3]...)
+	cn.unsent++
 }
 
 // flush writes what is in out, unless somebody else is about to. It is called with the lock held and gives it back.
@@ -103,7 +106,7 @@ func (cn *Conn) flush() {
 	cn.writing = true
 	for len(cn.out) > 0 && cn.sock != nil {
 		b, sock := cn.out, cn.sock
-		cn.out, cn.spare = cn.spare[:0], nil
+		cn.out, cn.spare, cn.unsent = cn.spare[:0], nil, 0
 		cn.mu.Unlock()
 		_, err := sock.Write(b)
 		if err != nil {
@@ -186,6 +189,11 @@ func (cn *Conn) records(b []byte) (used int, err error) {
 	}
 	cn.mu.Lock()
 	cn.corked = false
+	// The server owes nothing and a few bytes fit in the socket: no need to wake the other goroutine.
+	if cn.unsent == len(cn.slots)-len(cn.free) && len(cn.out) <= atOnce {
+		cn.flush()
+		return used, err
+	}
 	more := len(cn.out) > 0 && !cn.writing
 	cn.mu.Unlock()
 	if more {

@@ -109,42 +109,54 @@ type Entry struct {
 	FileID uint64
 }
 
+// Page is one answer to READDIRPLUS: what stands in it, and where the next one goes on.
+type Page struct {
+	Entries      []Entry
+	Cookie, Verf uint64
+	EOF          bool
+}
+
 // ReadDir lists a directory by READDIRPLUS, without "." and "..".
 func (c *Client) ReadDir(ctx context.Context, dir Handle) ([]Entry, error) {
-	var all []Entry
-	var cookie, verf uint64
-	for {
-		args := put32(put32(put64(put64(nil, cookie), verf), 32<<10), 64<<10)
-		r, err := c.named(ctx, procReadDirPlus, dir, args)
-		if err != nil {
+	var p Page
+	for !p.EOF {
+		if err := c.ReadDirPage(ctx, dir, 32<<10, 64<<10, &p); err != nil {
 			return nil, err
-		}
-		var a Attr
-		r.postAttr(&a)
-		verf = r.u64()
-		last := cookie
-		for r.boolean() {
-			e := Entry{FileID: r.u64(), Name: string(r.opaque())}
-			cookie = r.u64()
-			r.postAttr(&a)
-			if r.boolean() {
-				r.opaque()
-			}
-			if e.Name != "." && e.Name != ".." {
-				all = append(all, e)
-			}
-		}
-		eof := r.boolean()
-		if err := malformed(r, procReadDirPlus); err != nil {
-			return nil, err
-		}
-		if eof {
-			return all, nil
-		}
-		if cookie == last {
-			return nil, fmt.Errorf("READDIRPLUS: no entries and no end")
 		}
 	}
+	return p.Entries, nil
+}
+
+// ReadDirPage asks for the page after p by READDIRPLUS and adds it to p. The zero Page is before the first.
+func (c *Client) ReadDirPage(ctx context.Context, dir Handle, dirCount, maxCount uint32, p *Page) error {
+	args := put32(put32(put64(put64(nil, p.Cookie), p.Verf), dirCount), maxCount)
+	r, err := c.named(ctx, procReadDirPlus, dir, args)
+	if err != nil {
+		return err
+	}
+	var a Attr
+	r.postAttr(&a)
+	p.Verf = r.u64()
+	last := p.Cookie
+	for r.boolean() {
+		e := Entry{FileID: r.u64(), Name: string(r.opaque())}
+		p.Cookie = r.u64()
+		r.postAttr(&a)
+		if r.boolean() {
+			r.opaque()
+		}
+		if e.Name != "." && e.Name != ".." {
+			p.Entries = append(p.Entries, e)
+		}
+	}
+	p.EOF = r.boolean()
+	if err := malformed(r, procReadDirPlus); err != nil {
+		return err
+	}
+	if p.Cookie == last && !p.EOF {
+		return fmt.Errorf("READDIRPLUS: no entries and no end")
+	}
+	return nil
 }
 
 // Stat is FSSTAT's bytes: all and free.

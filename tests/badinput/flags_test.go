@@ -1,0 +1,103 @@
+package badinput
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestBadFlags(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	for _, c := range []struct {
+		args  []string
+		words []string
+	}{
+		{[]string{"--listen", "0.0.0.0"}, []string{"--allow"}},
+		{[]string{"--listen", "localhost"}, []string{"not an IP address"}},
+		{[]string{"--allow", "192.168.0.0/33"}, []string{"192.168.0.0/33", "network such as"}},
+		{[]string{"--nfs-port", "65536"}, []string{"not a port"}},
+		{[]string{"--nfs-port", "many"}, []string{"--nfs-port"}},
+		{[]string{"--portmap", "maybe"}, []string{"auto nor off"}},
+		{[]string{"--log-size", "1 MiB"}, []string{"log_size", "four segments"}},
+		{[]string{"--log-size", "huge"}, []string{"256 MiB or 4 GiB"}},
+		{[]string{"--data", ""}, []string{"data", "directory"}},
+		{[]string{"--no-such-flag"}, []string{"no-such-flag"}},
+		{[]string{"--config", filepath.Join(data, "none.yaml")}, []string{"none.yaml", "no such file"}},
+	} {
+		code, said := serve(t, append(at(data), c.args...)...)
+		refused(t, code, said, 2, c.words...)
+	}
+	if _, err := os.Stat(data); !os.IsNotExist(err) {
+		t.Errorf("a data directory was made: %v", err)
+	}
+}
+
+func TestBadYAML(t *testing.T) {
+	dir := t.TempDir()
+	for i, c := range []struct{ text, want string }{
+		{"log_sise: 4 GiB\n", "log_sise"},
+		{"log_size: [1\n", "yaml"},
+		{"log_size: 4 GB\n", "4 GiB"},
+		{"vpools: []\n", "at least one"},
+		{"vpools: [{name: 'a/b'}]\n", "vpools[0].name"},
+		{"vpools: [{name: a}, {name: a}]\n", "twice"},
+		{"vpools: [{name: a, export: relative}]\n", "absolute path"},
+		{"backend: {asds: 0}\n", "asds"},
+		{"backend: {presets: [{k: 4, m: 2, c: 4, x: 6}]}\n", "presets[0]"},
+		{"nfs_port: -1\n", "not a port"},
+		{"\x00\x01\x02", "yaml"},
+	} {
+		file := filepath.Join(dir, fmt.Sprintf("%d.yaml", i))
+		write(t, file, c.text)
+		for _, show := range []bool{false, true} {
+			args := append(at(filepath.Join(dir, "data")), "--config", file)
+			if c.text == "nfs_port: -1\n" {
+				args = []string{"--data", filepath.Join(dir, "data"), "--config", file}
+			}
+			if show {
+				args = append(args, "--print-config")
+			}
+			code, said := serve(t, args...)
+			refused(t, code, said, 2, c.want)
+		}
+	}
+}
+
+// TestPortsTaken: said at once, before the data directory changes hands; the portmapper's is no reason to fail.
+func TestPortsTaken(t *testing.T) {
+	s := used(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	taken := fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+	before := tree(t, s.Data)
+	code, said := serve(t, append(at(s.Data), "--nfs-port", taken)...)
+	refused(t, code, said, 7, "NFS", "taken", "--nfs-port")
+	code, said = serve(t, append(at(s.Data), "--api-port", taken)...)
+	refused(t, code, said, 7, "REST", "taken", "--api-port")
+	if tree(t, s.Data) != before {
+		t.Error("the data directory was touched")
+	}
+	code, said = serve(t, append(at(s.Data), "--listen", "192.0.2.1", "--allow", "192.0.2.0/24")...)
+	refused(t, code, said, 8, "192.0.2.1", "cannot assign")
+	p111, err := net.Listen("tcp", "127.0.0.1:111")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // somebody who is no portmapper: hangs up on everybody, until the listener is closed
+		for {
+			c, err := p111.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	defer p111.Close()
+	s.Args = append(s.Args, "--portmap", "auto")
+	stands(t, s)
+}

@@ -1,0 +1,169 @@
+/*
+Package badinput gives the real binary what it must refuse, and looks that no harm is done: the process lives, its memory is
+bounded, others are served meanwhile, and what it says tells an operator what to do.
+
+	rpc_test.go        garbage and huge RPC records, wrong programs
+	names_test.go      forged handles, names and offsets that cannot be
+	full_test.go       a disk that fills up, by us and by a stranger
+	directory_test.go  data directories that are another's, newer, older, locked, read-only, incomplete
+	flags_test.go      flags, settings and ports that cannot be
+
+All run in a network namespace of their own, with mounts of their own. They need root, for the loop device.
+*/
+package badinput
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ovs/tests/daemon"
+	"ovs/tests/netns"
+	"ovs/tests/oracle/nfsclient"
+)
+
+// bin is the binary under test.
+var bin string
+
+func TestMain(m *testing.M) {
+	code := 2
+	defer func() { os.Exit(code) }()
+	if !netns.Inside() {
+		code = netns.Main(m, need)
+		return
+	}
+	dir, err := os.MkdirTemp("", "badinput")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		bin, err = daemon.Build(context.Background(), dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	code = netns.Main(m, nil)
+}
+
+// need says what is missing. Nothing is skipped.
+func need() error {
+	var missing []string
+	for prog, pkg := range map[string]string{"mkfs.ext4": "e2fsprogs", "mount": "mount", "umount": "mount"} {
+		if _, err := exec.LookPath(prog); err != nil {
+			missing = append(missing, fmt.Sprintf("%s is missing: install %s (`make deps` as root does)", prog, pkg))
+		}
+	}
+	if os.Geteuid() != 0 {
+		missing = append(missing, "run the tests as root: they mount a disk of their own")
+	}
+	if len(missing) > 0 {
+		return errors.New(strings.Join(missing, "\n"))
+	}
+	return nil
+}
+
+// start starts a server and watches that it does not panic.
+func start(t *testing.T, s daemon.Server) *daemon.Process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	p, err := s.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("the server wrote:\n%s", p.Tail())
+		}
+	})
+	return p
+}
+
+// fresh is a server on a new directory with a small log.
+func fresh(t *testing.T) daemon.Server {
+	t.Helper()
+	return daemon.Server{Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Args: []string{"--log-size", "256MiB"}}
+}
+
+// stop ends a server in good order; it must not have panicked.
+func stop(t *testing.T, p *daemon.Process) {
+	t.Helper()
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+	noPanic(t, p)
+}
+
+func noPanic(t *testing.T, p *daemon.Process) {
+	t.Helper()
+	if s := p.Tail(); strings.Contains(s, "panic") || strings.Contains(s, "goroutine ") {
+		t.Errorf("the server panicked:\n%s", s)
+	}
+}
+
+// mount is a client.
+func mount(t *testing.T, p *daemon.Process, opt nfsclient.Options) *nfsclient.Client {
+	t.Helper()
+	opt.Addr, opt.Export = p.Addr(), "/vpool1"
+	c, err := nfsclient.Dial(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// status is the NFS status in an error; 0 where it is none.
+func status(err error) uint32 {
+	var s *nfsclient.StatusError
+	if errors.As(err, &s) && !s.RPC {
+		return s.Status
+	}
+	return 0
+}
+
+var vmRSS = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
+
+// rss is the memory of the server in MiB.
+func rss(t *testing.T, p *daemon.Process) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := vmRSS.FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("no VmRSS in\n%s", text)
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n >> 10
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, within time.Duration, what string, f func() error) {
+	t.Helper()
+	limit := time.Now().Add(within)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%s: not within %v: %v", what, within, err)
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"math/bits"
+	"time"
+)
+
+// fine is how many buckets a power of two has: the error is at most 1/128.
+const fine = 64
+
+// hist counts durations in buckets that grow with them. The zero value is empty.
+type hist struct {
+	n       int
+	sum     time.Duration
+	buckets [fine * 40]uint32
+}
+
+func (h *hist) add(d time.Duration) {
+	h.n++
+	h.sum += d
+	h.buckets[bucket(d)]++
+}
+
+func bucket(d time.Duration) int {
+	v := uint64(max(d, 0))
+	if v < fine {
+		return int(v)
+	}
+	e := bits.Len64(v) - 7 // v>>e is from fine to 2*fine-1
+	return min(fine*(e+1)+int(v>>e)-fine, fine*40-1)
+}
+
+// at is the middle of the bucket that holds quantile q; 0 when empty.
+func (h *hist) at(q float64) time.Duration {
+	left := int(q * float64(h.n))
+	for i, n := range h.buckets {
+		if left -= int(n); left < 0 {
+			if i < fine {
+				return time.Duration(i)
+			}
+			e := i/fine - 1
+			return time.Duration(i%fine+fine)<<e + time.Duration(1)<<e/2
+		}
+	}
+	return 0
+}
+
+func (h *hist) mean() time.Duration {
+	if h.n == 0 {
+		return 0
+	}
+	return h.sum / time.Duration(h.n)
+}

@@ -1,0 +1,65 @@
+package volumedriver
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"sync"
+
+	"ovs"
+)
+
+// limbo keeps PUTs and sequences whose outcome their caller does not know, and lets them happen later: after a retry,
+// or after a take-over. None may do any harm then.
+type limbo struct {
+	mu   sync.Mutex
+	late []func() // in no order
+}
+
+func (l *limbo) keep(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.late = append(l.late, f)
+}
+
+// land lets some of them happen.
+func (l *limbo) land(g *rand.Rand) {
+	l.mu.Lock()
+	late := l.late
+	l.late = nil
+	l.mu.Unlock()
+	for _, f := range late {
+		if g.IntN(2) == 0 {
+			f()
+		} else {
+			l.keep(f)
+		}
+	}
+}
+
+type limboBackend struct {
+	ovs.Backend
+	*limbo
+}
+
+func (b limboBackend) Put(ctx context.Context, ns, name string, data []byte, o ovs.PutOptions) (bool, error) {
+	full, err := b.Backend.Put(ctx, ns, name, data, o)
+	if ovs.Is(err, ovs.KindTimeout) {
+		again := bytes.Clone(data)
+		b.keep(func() { b.Backend.Put(context.Background(), ns, name, again, o) })
+	}
+	return full, err
+}
+
+type limboRegistry struct {
+	ovs.Registry
+	*limbo
+}
+
+func (r limboRegistry) Sequence(ctx context.Context, u ...ovs.Update) (uint64, error) {
+	i, err := r.Registry.Sequence(ctx, u...)
+	if ovs.Is(err, ovs.KindTimeout) {
+		r.keep(func() { r.Registry.Sequence(context.Background(), u...) })
+	}
+	return i, err
+}
