@@ -8,8 +8,9 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fsprogs rpcbind ca-certificates git
 GUEST    := qemu-system-x86 debootstrap busybox-static lz4
 SERVE    ?=
+BENCH    ?=
 
-.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-fresh clean
+.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-fresh clean
 
 all: build
 
@@ -43,6 +44,11 @@ clean:
 fuzz:
 	./tests/fuzz.sh
 
+# Figures beside their floors, and where the time goes; leaves docs/proof/bench.md. A run that was cut off is continued.
+bench: build
+	$(GO) build -o bin/bench ./tests/bench
+	./bin/bench -ovs bin/ovs -report docs/proof/bench.md $(BENCH)
+
 # A Linux kernel client in a guest VM: QEMU without KVM, built here from Debian packages. At most 40 minutes.
 system: deps-system build
 	$(GO) test -tags system -count=1 -timeout 40m -v ./tests/guest
@@ -50,6 +56,11 @@ system: deps-system build
 # kill -9 on the real binary under load; leaves docs/proof/crash.md.
 proof-crash: deps build
 	$(GO) test -tags proof -count=1 -timeout 60m -v ./tests/crash
+
+# Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued.
+proof-powercut:
+	$(GO) test -tags planted -count=1 -run '^TestPlanted$$' -timeout 30m -v ./tests/powercut
+	$(GO) test -tags proof -count=1 -run '^TestProof$$' -timeout 120m -v ./tests/powercut -powercut.report docs/proof/powercut.md
 
 # README's commands on a fresh Debian 12; leaves docs/proof/fresh.md.
 proof-fresh: deps-system

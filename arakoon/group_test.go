@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -174,6 +176,50 @@ func TestSpace(t *testing.T) {
 	disk.free.Store(low + 1000)
 	n.look()
 	put(t, g, "c", "1")
+}
+
+// TestBallast: on a disk that others filled, the ballast is given up for a deletion, and comes back with the room.
+func TestBallast(t *testing.T) {
+	disk := &smallDisk{FS: vfs.OS()}
+	cfg := config1(t.TempDir())
+	cfg.FS, cfg.MinFree = disk, 256<<20
+	there := func() bool {
+		_, err := os.Stat(filepath.Join(cfg.Dir, "ballast"))
+		return err == nil
+	}
+	disk.free.Store(cfg.MinFree + ballastSize - 1)
+	n := openNode(t, cfg)
+	if there() {
+		t.Error("a disk that can spare nothing has ballast")
+	}
+	disk.free.Store(1 << 30)
+	n.keepBallast()
+	if !there() {
+		t.Fatal("no ballast")
+	}
+	g := openGroup(t, n, "config")
+	put(t, g, "a", "1")
+	disk.free.Store(low - 1)
+	n.look()
+	if _, err := g.Sequence(background(t), ovs.Set([]byte("b"), nil)); !ovs.Is(err, ovs.KindNoSpace) || !there() {
+		t.Errorf("a new key is answered with %v, ballast %v", err, there())
+	}
+	if _, err := g.Sequence(background(t), ovs.Delete([]byte("a"))); err != nil || there() {
+		t.Errorf("a deletion is answered with %v, ballast %v", err, there())
+	}
+	disk.free.Store(1 << 30)
+	n.look()
+	n.keepBallast()
+	if !there() {
+		t.Error("the ballast did not come back")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	disk.free.Store(low/2 - 1)
+	if _, err := Open(cfg); !ovs.Is(err, ovs.KindNoSpace) || there() {
+		t.Errorf("a start without room: %v, ballast %v", err, there())
+	}
 }
 
 // TestSilent: a healthy node's life puts nothing into the log at warning or above.

@@ -29,6 +29,14 @@ func (d *due) empty() bool {
 		len(d.odd) == 0 && d.admitted.first == nil && d.denied.first == nil
 }
 
+// tooLate enters those whose batch will not be flushed: before all that were appended after them.
+func (d *due) tooLate(done *records, waiting *syncs) {
+	done.join(&d.late)
+	waiting.join(&d.lateSyncs)
+	d.late, d.lateSyncs = *done, *waiting
+	*done, *waiting = records{}, syncs{}
+}
+
 // tick is how often the completer looks again while the log is short of room.
 const tick = 100 * time.Millisecond
 
@@ -66,14 +74,14 @@ func (l *Log) complete() {
 }
 
 // takeDue takes all callbacks that are due, unless the flusher is making some: it wakes the completer afterwards. What was
-// refused because the log is closed waits until all before it is flushed. mu is held.
+// refused, or will not be flushed, waits until all before it has landed. mu is held.
 func (l *Log) takeDue() (due, error) {
 	if l.due.busy {
 		return due{}, nil
 	}
 	d := l.due
 	l.due = due{}
-	if l.failed == nil && (l.head != nil || l.writing != nil) {
+	if l.writing != nil || l.failed == nil && l.head != nil {
 		l.due.late, l.due.lateSyncs = d.late, d.lateSyncs
 		d.late, d.lateSyncs = records{}, syncs{}
 	}

@@ -112,10 +112,9 @@ func (l *Log) landed(b *batch, mark place, err error) {
 	l.writing = nil
 	done, waiting := b.done, b.syncs
 	b.done, b.syncs = records{}, syncs{}
-	if err != nil { // these before those of the batches behind it
-		l.due.late.join(&done)
-		l.due.lateSyncs.join(&waiting)
+	if err != nil {
 		l.fail(err)
+		l.due.tooLate(&done, &waiting)
 	}
 	l.dirty -= b.bytes
 	b.slab.flights--
@@ -172,10 +171,13 @@ func (l *Log) fail(err error) {
 	}
 	l.failed = ovs.E("dtl.flush", ovs.KindIO, l.cfg.Dir, err)
 	l.zap.Error("write log failed: nothing is written to it any more", errField(err))
+	var done records
+	var waiting syncs
 	for b := l.head; b != nil; b = b.next {
-		l.due.late.join(&b.done)
-		l.due.lateSyncs.join(&b.syncs)
+		done.join(&b.done)
+		waiting.join(&b.syncs)
 	}
+	l.due.tooLate(&done, &waiting)
 	l.makeRoom()
 	wake(l.flusher)
 	wake(l.completer)

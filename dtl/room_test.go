@@ -309,3 +309,33 @@ func TestWaitersAtClose(t *testing.T) {
 		}
 	})
 }
+
+// TestKeepFree: the log grows only as far as the disk can spare, and further once it can; what it has serves meanwhile.
+func TestKeepFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, keep = 128 << 10, 10 << 20
+		disk := vfs.NewCrash(1)
+		disk.SetCapacity(keep + 4*size)
+		l, err := Open(Config{FS: disk, Dir: "log", Size: 4 << 20, SegmentSize: size, Memory: 1 << 20, KeepFree: keep, Rand: strings.NewReader("identity")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		c := newClient(l, 1)
+		for range 20 {
+			if err := c.write(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * again) // of the bubble's clock
+		if _, free, err := disk.Space("log"); err != nil || free < keep {
+			t.Errorf("%d KiB are left free, not %d (%v)", free>>10, keep>>10, err)
+		}
+		disk.SetCapacity(1 << 30)
+		for range 200 { // more than was there
+			if err := c.write(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -51,8 +51,8 @@ const (
 )
 
 // ServePortmap answers on TCP and UDP where the port is free, so that clients that know only a host's name find NFS.
-// Where another portmapper has the port, NFS and MOUNT are registered with that one (over the loopback), until Close.
-// The error says why neither worked.
+// Where another portmapper has the port (or only root might take it), NFS and MOUNT are registered with that one (over the
+// loopback), until Close. The error says why neither worked.
 func ServePortmap(c PortmapConfig) (*Portmap, error) {
 	set(&c.Mount, c.Port)
 	set(&c.Well, 111)
@@ -71,12 +71,16 @@ func ServePortmap(c PortmapConfig) (*Portmap, error) {
 	if err == nil {
 		return p, nil
 	}
-	if !errors.Is(err, syscall.EADDRINUSE) {
+	why := "the port is taken"
+	switch {
+	case errors.Is(err, syscall.EACCES): // asked before whether it is taken
+		why = "only root may take the port (or who has CAP_NET_BIND_SERVICE)"
+	case !errors.Is(err, syscall.EADDRINUSE):
 		return nil, ovs.E("nfsd.ServePortmap", ovs.KindIO, c.Well, err)
 	}
 	if regErr := p.register(); regErr != nil {
 		return nil, ovs.E("nfsd.ServePortmap", ovs.KindIO, c.Well,
-			fmt.Errorf("the port is taken, and the portmapper there did not take our entries: %w", regErr))
+			fmt.Errorf("%s, and no portmapper there took our entries: %w", why, regErr))
 	}
 	p.remote = true
 	return p, nil

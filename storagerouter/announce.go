@@ -26,7 +26,7 @@ func (n *Node) HowToMount() string {
 		fmt.Fprintf(&b, "\nvPool %s:\n", p.cfg.Name)
 		fmt.Fprintf(&b, "  Linux  mount -t nfs -o vers=3,tcp,nolock,port=%d,mountport=%d,mountproto=tcp %s:%s /mnt\n", nfs, nfs, host, export)
 		if !n.onPortmap {
-			fmt.Fprintf(&b, "  ESXi and QEMU ask port 111 where NFS is: start as root, without --portmap off\n")
+			fmt.Fprintf(&b, "  ESXi and QEMU ask port 111 where NFS is: start as root (or with CAP_NET_BIND_SERVICE), without --portmap off\n")
 			continue
 		}
 		fmt.Fprintf(&b, "  QEMU   qemu-img convert -O raw disk.qcow2 nfs://%s%s/disk.raw\n", host, export)

@@ -32,6 +32,7 @@ type Config struct {
 	ReadCache  Size `yaml:"read_cache"`  // verified data in memory, outside the Go heap
 
 	RestAfter time.Duration `yaml:"rest_after,omitempty"` // an object untouched so long leaves the log; 0: the router's default
+	FileLimit Size          `yaml:"file_limit,omitempty"` // a file that grows past it becomes a volume; 0: the router's default
 	Volumes   VolumeConfig  `yaml:"volumes,omitempty"`
 
 	Backend BackendConfig `yaml:"backend"`
@@ -154,6 +155,9 @@ func (c *Config) Validate() error {
 	}
 	if v := c.Volumes; v.SCOSize%ovs.ClusterSize != 0 || v.SCOSize > 64<<20 || v.TLogSCOs < 0 || v.MostTLogs < 0 || c.RestAfter < 0 || c.Backend.CollectEvery < 0 {
 		return bad("volumes: sco_size is a multiple of 4 KiB up to 64 MiB; counts, rest_after and backend.collect_every are not negative")
+	}
+	if c.FileLimit > 256<<20 {
+		return bad("file_limit: %s is more than the 256 MiB that a file may have", c.FileLimit)
 	}
 	if err := c.Backend.validate(); err != nil {
 		return bad("%w", err)

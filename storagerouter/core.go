@@ -124,6 +124,13 @@ func (c *Core) openBackend(ctx context.Context, fsys vfs.FS, dir func(...string)
 		}
 		nsm = append(nsm, g)
 	}
+	// An ASD makes its own name durable; the registry is to know none whose directory a power cut could still take along.
+	if err := fsys.MkdirAll(dir("asd"), 0o755); err != nil {
+		return ovs.E(op, ovs.KindIO, dir("asd"), err)
+	}
+	if err := fsys.SyncDir(dir()); err != nil {
+		return ovs.E(op, ovs.KindIO, dir(), err)
+	}
 	var disks []asd.ASD
 	for i := range c.cfg.Backend.ASDs {
 		d, err := asd.Open(asd.Options{FS: fsys, Dir: dir("asd", fmt.Sprint(i)), Node: c.node, Keep: asdKeep, Rand: rand.Reader})

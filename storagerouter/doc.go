@@ -18,7 +18,7 @@ One process, one data directory:
 	data/node          identity of the node
 	data/admin.token   token of the REST API (0600)
 	data/handle.key    key of the file handles (0600)
-	data/log-size      size of the write log, as chosen at the first start
+	data/log-size      size of the write log at the first start
 	data/ports.json    ports of the running server
 	data/raft/ …       arakoon
 	data/log/ …        the write log

@@ -221,19 +221,26 @@ func (n *Node) openPortmap(allow []netip.Prefix) {
 		n.portmap = "portmap off"
 		return
 	}
-	addr, err := netip.ParseAddr(n.cfg.Listen)
+	addr, _ := netip.ParseAddr(n.cfg.Listen) // Validate took it
+	pm, err := nfsd.ServePortmap(nfsd.PortmapConfig{Port: uint16(n.ports.NFS), Addr: addr, Allow: allow, Zap: n.zap})
 	if err == nil {
-		var pm *nfsd.Portmap
-		if pm, err = nfsd.ServePortmap(nfsd.PortmapConfig{Port: uint16(n.ports.NFS), Addr: addr, Allow: allow, Zap: n.zap}); err == nil {
-			n.portmap, n.onPortmap = "portmap on port 111", true
-			if pm.Registered() {
-				n.portmap = "registered with the running rpcbind"
-			}
-			n.closers.add("portmap", func(context.Context) error { return pm.Close() })
-			return
+		n.portmap, n.onPortmap = "portmap on port 111", true
+		if pm.Registered() {
+			n.portmap = "registered with the running rpcbind"
 		}
+		n.closers.add("portmap", func(context.Context) error {
+			if err := pm.Close(); err != nil { // the rpcbind may have gone before us
+				n.zap.Warn("the entries at the running rpcbind could not be taken back", zap.Error(err))
+			}
+			return nil
+		})
+		return
 	}
-	n.portmap = "no portmap: " + err.Error()
+	var e *ovs.Error
+	if errors.As(err, &e) && e.Err != nil {
+		err = e.Err // the cause is for operators, the call path is not
+	}
+	n.portmap = "no portmap on port 111: " + err.Error()
 }
 
 // Failed tells when a door ended by itself: the node cannot go on.

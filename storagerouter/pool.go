@@ -87,7 +87,7 @@ func (c *Core) openPool(ctx context.Context, cfg PoolConfig) (*pool, error) {
 	c.closers.add("files of "+cfg.Name, func(context.Context) error { return files.Close() })
 	router, err := objectrouter.New(objectrouter.Config{
 		Pool: id, Node: c.node, Registry: group, Log: c.wlog, Backend: c.backend, Volumes: volumes, Files: files,
-		VolumePatterns: cfg.Volumes, RestAfter: c.cfg.RestAfter, Now: c.now, Zap: log,
+		VolumePatterns: cfg.Volumes, RestAfter: c.cfg.RestAfter, FileLimit: uint64(c.cfg.FileLimit), Now: c.now, Zap: log,
 	})
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, cfg.Name, err)

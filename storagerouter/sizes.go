@@ -18,7 +18,7 @@ const (
 )
 
 // resolve fills the sizes that are chosen by the machine: the log takes 4 GiB, less where the disk is small, and keeps the
-// size that was chosen at the first start; the read cache takes a quarter of the memory, at most 4 GiB.
+// size of the first start where none is set; the read cache takes a quarter of the memory, at most 4 GiB.
 func (c *Config) resolve(d *dataDir) error {
 	const op = "storagerouter.resolve"
 	if !d.used {
@@ -26,15 +26,20 @@ func (c *Config) resolve(d *dataDir) error {
 			return err
 		}
 	}
+	_, free, err := d.fs.Space(d.dir)
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
+	text, err := d.keep("log-size", 0o644, func() string {
+		if c.LogSize == 0 {
+			return c.chooseLogSize(free).String()
+		}
+		return c.LogSize.String()
+	})
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	}
 	if c.LogSize == 0 {
-		_, free, err := d.fs.Space(d.dir)
-		if err != nil {
-			return ovs.E(op, ovs.KindIO, d.dir, err)
-		}
-		text, err := d.keep("log-size", 0o644, func() string { return c.chooseLogSize(free).String() })
-		if err != nil {
-			return ovs.E(op, ovs.KindIO, d.dir, err)
-		}
 		if err := c.LogSize.Set(text); err != nil || c.LogSize < 1 {
 			return ovs.E(op, ovs.KindCorrupt, d.path("log-size"), err)
 		}

@@ -37,3 +37,33 @@ func TestOneOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestKeep: what is others' is left alone, by repair too, and is no room in Usage.
+func TestKeep(t *testing.T) {
+	disk := vfs.NewCrash(1)
+	disk.SetCapacity(200 << 20)
+	d, err := asd.Open(asd.Options{FS: disk, Dir: "asd", Keep: 100 << 20, Rand: crand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	u, err := d.Usage(t.Context())
+	if err != nil || u.Total != 90<<20 || u.Free > u.Total || u.Free < u.Total-1<<20 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	fragment := make([]byte, 5<<20)
+	fill := func(attempt uint64, repair bool) (n int64, err error) {
+		for err == nil {
+			err = d.Put(t.Context(), asd.Key{Namespace: 1, Epoch: 1, Attempt: attempt}, fragment, repair)
+			attempt++
+		}
+		_, free, spaceErr := disk.Space("asd")
+		return int64(free), errors.Join(err, spaceErr)
+	}
+	if free, err := fill(1, false); !ovs.Is(err, ovs.KindNoSpace) || free < 110<<20 {
+		t.Errorf("%d MiB are left of 110, %v", free>>20, err)
+	}
+	if free, err := fill(1000, true); !ovs.Is(err, ovs.KindNoSpace) || free < 100<<20 || free > 106<<20 {
+		t.Errorf("repair leaves %d MiB of 100, %v", free>>20, err)
+	}
+}

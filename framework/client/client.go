@@ -117,7 +117,7 @@ func (c *Client) get(ctx context.Context, method, path string) ([]byte, error) {
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, ovs.E(op, ovs.KindIO, path, fmt.Errorf("is the server running? %w", err))
+		return nil, ovs.E(op, ovs.KindIO, path, fmt.Errorf("no server answers; does one run? %w", err))
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))

@@ -5,7 +5,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"ovs/tests/daemon"
+	"ovs/tests/oracle/nfsclient"
 )
 
 func TestBadFlags(t *testing.T) {
@@ -99,5 +103,31 @@ func TestPortsTaken(t *testing.T) {
 	}()
 	defer p111.Close()
 	s.Args = append(s.Args, "--portmap", "auto")
+	stands(t, s)
+}
+
+// TestNotRoot: who is not root serves too, and is told what is missing for that.
+func TestNotRoot(t *testing.T) {
+	const nobody = 65534
+	dir := t.TempDir()
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := daemon.Server{Bin: bin, Data: filepath.Join(dir, "data"), Plain: true, UID: nobody}
+	p := start(t, s)
+	c := mount(t, p, nfsclient.Options{})
+	h, _, err := c.Create(t.Context(), c.Root, "disk.raw", nfsclient.Guarded, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, &nfsclient.File{Conn: c.Conn(0), Handle: h, Stable: nfsclient.FileSync}, 1<<20)
+	if said := p.Tail(); !strings.Contains(said, "no portmap on port 111: only root") {
+		t.Errorf("it does not say why there is no portmapper:\n%s", said)
+	}
+	stop(t, p)
+	s.UID = 0
 	stands(t, s)
 }

@@ -217,8 +217,7 @@ func (b *bench) getattrs(h nfsclient.Handle, depth int) *load {
 // limit is where a row ends: whichever comes first.
 type limit struct {
 	time    time.Duration
-	used    float64 // of the log, at the same time; 0: no limit
-	written float64 // times the log; 0: no limit
+	written float64 // to the log, in sizes of the log; 0: no limit
 }
 
 // watch runs a job within a limit and says what it cost, without the cost of asking.
@@ -236,7 +235,7 @@ func (b *bench) watch(ctx context.Context, lim limit, job func(context.Context) 
 	defer cancel()
 	asked := make(chan int, 1)
 	go func() {
-		n := b.untilFull(within, lim, before)
+		n := b.untilWritten(within, lim, before)
 		cancel()
 		asked <- n
 	}()
@@ -257,10 +256,10 @@ func (b *bench) watch(ctx context.Context, lim limit, job func(context.Context) 
 	return cost, err
 }
 
-// untilFull returns when ctx ends or the log is as full as lim allows, and says how often it asked. It asks when two thirds of
-// the way that is left should be gone.
-func (b *bench) untilFull(ctx context.Context, lim limit, before counts) (asked int) {
-	if lim.used+lim.written == 0 {
+// untilWritten returns when ctx ends or as much was written to the log as lim allows, and says how often it asked. It asks
+// when two thirds of the way that is left should be gone.
+func (b *bench) untilWritten(ctx context.Context, lim limit, before counts) (asked int) {
+	if lim.written == 0 {
 		<-ctx.Done()
 		return 0
 	}
@@ -277,11 +276,8 @@ func (b *bench) untilFull(ctx context.Context, lim limit, before counts) (asked 
 			return asked
 		}
 		asked++
-		gone := max((c.used-before.used)/(lim.used*c.size-before.used), 0)
-		if lim.written > 0 {
-			gone = (c.log - before.log) / (lim.written * c.size)
-		}
-		if gone >= 1 || before.used >= lim.used*c.size && lim.used > 0 {
+		gone := (c.log - before.log) / (lim.written * c.size)
+		if gone >= 0.99 {
 			return asked
 		}
 		left := time.Duration(float64(c.at.Sub(before.at)) / max(gone, 0.001) * (1 - gone))

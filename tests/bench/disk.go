@@ -75,7 +75,7 @@ func (d *disk) flush(size int, during time.Duration, h *hist) error {
 	return nil
 }
 
-// stream writes (or reads) 1 MiB after 1 MiB, flushed once at the end, and gives bytes per second.
+// stream writes (or reads) 1 MiB after 1 MiB, flushed once at the end, and says how many went in a second.
 func (d *disk) stream(read bool, during time.Duration) (float64, error) {
 	began, n := time.Now(), 0
 	for ; time.Since(began) < during; n++ {
@@ -94,7 +94,7 @@ func (d *disk) stream(read bool, during time.Duration) (float64, error) {
 			return 0, err
 		}
 	}
-	return float64(n) * float64(len(d.buf)) / time.Since(began).Seconds(), nil
+	return float64(n) / time.Since(began).Seconds(), nil
 }
 
 // forget drops what the page cache holds of all files under dir.

@@ -23,7 +23,7 @@ func nameRows() []*row {
 		name: "create + 4 KiB + close, 8 at a time", unit: "files", modes: writes(5*time.Second, 15*time.Second),
 		prepare: creates(8), floors: floors,
 		ratio: func(r *result, p []*probe) (float64, string) {
-			return r.Rate * 2 / p[0].rate(), "of the rate of two flushes"
+			return r.Rate * 2 / p[0].best, "of the rate of two flushes"
 		},
 	}, {
 		name: "READDIRPLUS of 10,000", unit: "listings", modes: once(4 * time.Second), prepare: list, ratio: latency,

@@ -79,7 +79,7 @@ func topOf(ctx context.Context, name string, files []string) (c costs, err error
 		parts[l.part()] += l.percent
 		rest -= l.percent
 	}
-	parts["libraries and what nobody of ours called"] = rest
+	parts["libraries and what nobody of ours called"] = max(rest, 0)
 	byPart := make([]cost, 0, len(parts))
 	for name, p := range parts {
 		byPart = append(byPart, cost{p, name})
@@ -88,6 +88,39 @@ func topOf(ctx context.Context, name string, files []string) (c costs, err error
 	flat, _, err := top(ctx, files)
 	c.Samples, c.Own, c.Parts, c.Flat = samples, largest(own), largest(byPart), largest(flat)
 	return c, err
+}
+
+// known says what the time of a function goes to, where its name does not.
+var known = map[string]string{
+	"ovs/dtl.writeFull":                      "pwrite of the log's batches past the page cache",
+	"ovs/dtl.wake":                           "another goroutine of the log woken: futex",
+	"ovs/dtl.(*Log).write":                   "fdatasync of the log, sums of its blocks",
+	"ovs/dtl.(*Log).Append":                  "the one copy on the way in",
+	"ovs/dtl.(*Log).TryReadAt":               "records copied out of the log for the SCO, or a read",
+	"ovs/nfsd.(*outbox).write":               "replies to the socket (writev)",
+	"ovs/nfsd.(*records).read":               "requests from the socket (read)",
+	"ovs/albaproxy/asd.(*Directory).Put":     "SCO fragments to the disks: pwrite, fdatasync",
+	"ovs/albaproxy.(*Proxy).encode":          "units copied into fragments, Reed-Solomon",
+	"ovs/albaproxy.unitSums.sum":             "CRC of each unit of a fragment",
+	"ovs/albaproxy.checksum":                 "CRC of whole objects",
+	"ovs/internal/pagecache.(*Cache).Put":    "what was written copied into the read cache: first touch of its memory",
+	"ovs/internal/pagecache.(*Cache).TryGet": "pages copied out of the read cache",
+	"ovs/internal/pagecache.(*shard).find":   "the page's place looked up: misses of the CPU's caches",
+	"runtime.mcall":                          "the scheduler: finding work, polling the network, sleeping",
+	"runtime.gcBgMarkWorker":                 "the garbage collector",
+}
+
+// largestThree names the three largest costs in words.
+func (c *costs) largestThree() string {
+	var s []string
+	for _, l := range c.Own[:min(3, len(c.Own))] {
+		_, name, _ := strings.Cut(l, " % ")
+		if what := known[name]; what != "" {
+			l += " (" + what + ")"
+		}
+		s = append(s, l)
+	}
+	return strings.Join(s, "; ")
 }
 
 // cost is a share of the CPU time, in percent.

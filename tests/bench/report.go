@@ -26,11 +26,13 @@ func (s *state) report(all []*row) string {
 	return b.String()
 }
 
-const legend = `- Burst: from an empty log until 40 % of it is used. Sustained: until three logs were written. Either ends by its time too.
-- Floors are measured right before and right after each row, so that what else the machine does weighs on both: overwrites in place
-  of a zero-filled file on the same disk (O_DIRECT where it takes that), round trips to another process over loopback.
+const legend = `- Burst: from an empty log until 40 % of its size was written. Sustained: until three times its size was. Either ends by its time too.
+- Floors are measured before and after each row, the server idle, and the better one counts: overwrites in place of a zero-filled file on
+  the same disk (O_DIRECT where it takes that), round trips to another process over loopback.
 - Server CPU is all that the process used while the row ran, its background work for the row included. Client CPU is the load client's,
   which compares every byte that it reads. Both have the same cores.
+- A round trip costs several times more when the cores have nothing else to do, because they sleep between messages: rows at depth 1
+  that answer from memory vary with that, and so do their ratios.
 - Allocations are those of the whole server on the Go heap.
 
 `
@@ -53,7 +55,7 @@ func (s *state) table(b *strings.Builder, all []*row) {
 			if res.Target != "" {
 				met = map[bool]string{true: "yes", false: "**no**"}[res.Met]
 			}
-			fmt.Fprintf(b, "| %s | %s | %s %s | %s | %s | %sx %s | %s | %s | %s | %s | %s |\n", res.Row, res.Mode, figure(res.Rate), res.Unit, figure(res.P50),
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %sx %s | %s | %s | %s | %s | %s |\n", res.Row, res.Mode, strings.TrimSpace(figure(res.Rate)+" "+res.Unit), figure(res.P50),
 				figure(res.P99), figure(res.Ratio), res.RatioOf, figure(res.Server), figure(res.Client), figure(res.Allocs), res.Target, met)
 		}
 	}
@@ -69,6 +71,7 @@ func (s *state) details(b *strings.Builder, all []*row) {
 			}
 			fmt.Fprintf(b, "- **%s**", strings.TrimSpace(res.Row+" "+res.Mode))
 			fmt.Fprintf(b, ": %s in %.1f s, load %.1f. %s.", plural(res.Ops, "operation"), res.Seconds, res.Load, strings.Join(res.Floors, "; "))
+			fmt.Fprintf(b, " A call takes %s µs (mean) inside the server.", figure(res.Inside))
 			if res.LogBytes >= 1 {
 				fmt.Fprintf(b, " Log: %s bytes and %s flushes per operation, %s times its size in all.", figure(res.LogBytes), figure(res.Flushes), figure(res.LogTimes))
 			}
@@ -89,7 +92,7 @@ func (s *state) profiles(b *strings.Builder, all []*row) {
 		if !ok {
 			continue
 		}
-		fmt.Fprintf(b, "\n**%s** (%s)\n\n| | by our own functions | by our own packages | by what ran |\n|---|---|---|---|\n", c.Row, c.Samples)
+		fmt.Fprintf(b, "\n**%s** (%s). The three largest: %s.\n\n| | by our own functions | by our own packages | by what ran |\n|---|---|---|---|\n", c.Row, c.Samples, c.largestThree())
 		for i := range max(len(c.Own), len(c.Parts), len(c.Flat)) {
 			fmt.Fprintf(b, "| %d | %s | %s | %s |\n", i+1, line(c.Own, i), line(c.Parts, i), line(c.Flat, i))
 		}

@@ -15,6 +15,7 @@ type result struct {
 	P50, P99  float64
 	Server    float64 // CPU per operation
 	Client    float64 // CPU per operation
+	Inside    float64 // mean of a call, from whole in the server's memory to its reply encoded
 	Allocs    float64 // heap allocations of the server per operation
 	LogBytes  float64 // written to the log per operation, padding included
 	LogTimes  float64 // written to the log in all, in sizes of the log
@@ -71,7 +72,7 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	probes := r.floors(b)
 	beside := func() error {
 		for _, p := range probes {
-			if err := p.run(p); err != nil {
+			if err := p.measure(); err != nil {
 				return err
 			}
 		}
@@ -92,6 +93,9 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	if out.ops == 0 {
 		return res, fmt.Errorf("not one operation was through in %v", m.time)
 	}
+	if err := b.s.settle(ctx); err != nil {
+		return res, err
+	}
 	if err := beside(); err != nil {
 		return res, err
 	}
@@ -99,7 +103,7 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	res = result{
 		Row: r.name, Mode: m.name, Unit: r.unit, Ops: out.ops, Seconds: cost.took.Seconds(), Rate: n / cost.took.Seconds(),
 		P50: us(out.h.at(0.5)), P99: us(out.h.at(0.99)), Server: us(cost.server) / n, Client: us(cost.client) / n,
-		Allocs: cost.allocs / n, LogBytes: cost.log / n, LogTimes: cost.log / cost.size, Flushes: cost.flushes / n,
+		Inside: cost.inside * 1e6 / max(cost.calls, 1), Allocs: cost.allocs / n, LogBytes: cost.log / n, LogTimes: cost.log / cost.size, Flushes: cost.flushes / n,
 		Notes: out.notes, Load: loadAverage(),
 	}
 	for _, p := range probes {
@@ -109,7 +113,7 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	if r.target != nil {
 		res.Target, res.Met = r.target(&res)
 	}
-	if m.written > 0 && res.LogTimes < m.written {
+	if m.written > 0 && res.LogTimes < 0.98*m.written {
 		res.Notes = append(res.Notes, fmt.Sprintf("ended by its time, after %.2f times the log", res.LogTimes))
 	}
 	return res, nil
@@ -119,12 +123,12 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 func latency(r *result, probes []*probe) (float64, string) {
 	sum := 0.0
 	for _, p := range probes {
-		sum += p.micros() * p.times
+		sum += us(p.median) * p.times
 	}
 	return r.P50 / sum, "of the floor's median"
 }
 
 // throughput compares the rate with the first floor's.
 func throughput(r *result, probes []*probe) (float64, string) {
-	return r.Rate / probes[0].rate(), "of the floor's rate"
+	return r.Rate / probes[0].best, "of the floor's rate"
 }

@@ -16,7 +16,7 @@ const (
 
 // writes are the two modes of a write row.
 func writes(burst, sustained time.Duration) []mode {
-	return []mode{{"burst", limit{time: burst, used: 0.4}}, {"sustained", limit{time: sustained, written: 3}}}
+	return []mode{{"burst", limit{time: burst, written: 0.4}}, {"sustained", limit{time: sustained, written: 3}}}
 }
 
 func once(d time.Duration) []mode { return []mode{{"", limit{time: d}}} }
@@ -78,7 +78,7 @@ func writeRows() []*row {
 		prepare: randomWrite(nfsclient.Unstable, 32, 256),
 		floors:  func(b *bench) []*probe { return []*probe{b.flushes(1<<20, 1), b.pipeline(withData, small, 32)} },
 		ratio: func(r *result, p []*probe) (float64, string) {
-			return r.Rate / (256 * p[0].rate()), "of the rate of 256 blocks per flush"
+			return r.Rate / (256 * p[0].best), "of the rate of 256 blocks per flush"
 		},
 	}}
 }

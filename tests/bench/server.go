@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ovs/framework/client"
 	"ovs/tests/daemon"
 	"ovs/tests/oracle/nfsclient"
@@ -75,7 +73,8 @@ type counts struct {
 	allocs  float64       // heap allocations of the server
 	log     float64       // bytes written to the write log, padding included
 	flushes float64
-	used    float64 // bytes in the write log
+	inside  float64 // seconds from whole requests in memory to their replies encoded, all calls together
+	calls   float64
 	size    float64
 }
 
@@ -86,6 +85,8 @@ func (c counts) minus(b counts) counts {
 	c.allocs -= b.allocs
 	c.log -= b.log
 	c.flushes -= b.flushes
+	c.inside -= b.inside
+	c.calls -= b.calls
 	return c
 }
 
@@ -96,7 +97,7 @@ func (s *server) counts(ctx context.Context) (c counts, err error) {
 	}
 	for name, to := range map[string]*float64{
 		"go_memstats_mallocs_total": &c.allocs, "ovs_log_written_bytes_total": &c.log, "ovs_log_flushes_total": &c.flushes,
-		"ovs_log_used_bytes": &c.used, "ovs_log_size_bytes": &c.size,
+		"ovs_log_size_bytes": &c.size, "ovs_nfs_seconds_sum": &c.inside, "ovs_nfs_seconds_count": &c.calls,
 	} {
 		if *to, err = metric(text, name); err != nil {
 			return c, err
@@ -105,22 +106,31 @@ func (s *server) counts(ctx context.Context) (c counts, err error) {
 	if c.server, err = cpuOf(s.pid); err != nil {
 		return c, err
 	}
-	var r unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+	if c.client, err = ownCPU(); err != nil {
 		return c, err
 	}
-	c.client = time.Duration(r.Utime.Nano() + r.Stime.Nano())
 	c.at = time.Now()
 	return c, nil
 }
 
-func metric(text []byte, name string) (float64, error) {
+// metric is the sum of a metric over all its labels.
+func metric(text []byte, name string) (sum float64, err error) {
+	found := false
 	for line := range bytes.Lines(text) {
-		if v, ok := strings.CutPrefix(string(line), name+" "); ok {
-			return strconv.ParseFloat(strings.TrimSpace(v), 64)
+		rest, ok := strings.CutPrefix(string(line), name)
+		if !ok || rest[0] != ' ' && rest[0] != '{' {
+			continue
 		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
+		if err != nil {
+			return 0, fmt.Errorf("metric %s: %w", name, err)
+		}
+		sum, found = sum+v, true
 	}
-	return 0, fmt.Errorf("the server has no metric %s", name)
+	if !found {
+		return 0, fmt.Errorf("the server has no metric %s", name)
+	}
+	return sum, nil
 }
 
 // cpuOf is the CPU time of a process, user and system, in steps of 10 ms.

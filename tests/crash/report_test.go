@@ -88,15 +88,17 @@ func (p *progress) String() string {
 func (p *progress) report(name string, want int, seed uint64) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# kill -9 under load\n\n`make proof-crash`, %s, last seed %d, binary SHA-256 %s.\n\n", time.Now().UTC().Format(time.DateOnly), seed, p.Binary[:16])
-	fmt.Fprintf(&b, "- %s.\n- No violation in %d rounds (%d asked for).\n", p, p.Rounds, want)
-	b.WriteString(`
+	for _, line := range strings.Split(p.String(), "; ") {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	fmt.Fprintf(&b, "- no violation in %d rounds (%d asked for)\n", p.Rounds, want)
+	fmt.Fprintf(&b, `
 A round: start, read all of three volumes, three files and two directories and hold every sector and name against the oracle;
-then 16 workers on two volumes and two files, one each on a volume and a file that also shrink and grow, two on names,
-over 4 connections, until SIGKILL at a random moment. In one round of three the
-recovery is killed too, up to three times. At the end SIGTERM, start, verify, twice. The settings that differ from the
-default:
+then 16 workers on two volumes and two files, one each on a volume and a file that also shrink and grow, two on names, over
+4 connections, until SIGKILL at a random moment within %v. In one round of three the recovery is killed too, up to three
+times. At the end SIGTERM, start, verify, twice. The settings that differ from the default:
 
-`)
+`, *loadTime)
 	for line := range strings.Lines(config) {
 		b.WriteString("    " + line)
 	}

@@ -32,6 +32,7 @@ type Server struct {
 	Log  string   // file to which its output is appended; empty: Data + ".log"
 	// Plain starts it as a user does: ports and portmap are the defaults of serve, which are free in a namespace (netns).
 	Plain bool
+	UID   uint32 // the user that it runs as; 0: the caller
 }
 
 // Process is a running server. Its methods may be called from any goroutine.
@@ -104,6 +105,9 @@ func (s Server) Launch() (*Process, error) {
 	cmd := exec.Command(s.Bin, append(args, s.Args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if s.UID != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.UID}
+	}
 	p := &Process{server: s, cmd: cmd, log: log, done: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
 		return nil, errors.Join(err, log.Close())

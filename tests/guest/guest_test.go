@@ -19,7 +19,7 @@ func TestLZ4(t *testing.T) {
 		t.Fatalf("%q, %v", got, err)
 	}
 	rnd := rand.New(rand.NewPCG(1, 1))
-	for range 2000 { // malformed input is refused, never out of bounds
+	for range 200 { // malformed input is refused, never out of bounds
 		b := bytes.Clone(frame)
 		b[8+rnd.IntN(12)] = byte(rnd.Uint32())
 		_, _ = lz4Legacy(b[:8+rnd.IntN(len(b)-7)])

@@ -88,6 +88,14 @@ func (h *history) wait() error {
 	return h.err
 }
 
+// full tells whether enough has happened for a cut to count as one of a full history.
+func (h *history) full() bool {
+	passed, c := h.l.points.counts(), config(h.l.w.seed)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.done >= fullAt && passed["log header flushed"] > int(c.LogSize/c.LogSegment) && passed["after swing of a volume's head"] > 0
+}
+
 // answered waits until each operation has an answer, after the life has ended.
 func (h *history) answered() error {
 	late := time.AfterFunc(patience, func() { h.fail(fmt.Errorf("after the node ended, operations have no answer")) })
@@ -269,6 +277,9 @@ func (h *history) writeAt(x any, o *object, how ovs.Stability, zero bool, first,
 					o.sized(end, !stable, uint64(w.Verf))
 				} else if stable {
 					o.wrote(end)
+				}
+				if !stable {
+					o.unstable(uint64(w.Verf))
 				}
 			})
 		}

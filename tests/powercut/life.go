@@ -18,14 +18,21 @@ import (
 )
 
 // config is the default one, made small: a history of 200 operations goes through SCOs, TLogs, checkpoints, and the log's
-// segments more than once.
-func config() storagerouter.Config {
+// segments more than once. Of three seeds, one has a restless node, whose objects come to rest all the time and whose files
+// become volumes early, and one a tight one, whose log is as small as it may be and whose collector is always at it.
+func config(seed uint64) storagerouter.Config {
 	c := storagerouter.DefaultConfig()
 	c.LogSize, c.LogSegment = 6*256<<10, 256<<10
 	c.MapMemory, c.ReadCache = 1<<20, 1<<20
 	c.Volumes = storagerouter.VolumeConfig{SCOSize: 64 << 10, TLogSCOs: 3, MostTLogs: 2}
 	c.RestAfter = 200 * time.Millisecond
 	c.Backend.CollectEvery = 400 * time.Millisecond
+	switch seed % 3 {
+	case 0:
+		c.RestAfter, c.Volumes.TLogSCOs, c.FileLimit = 25*time.Millisecond, 2, 64<<10
+	case 2:
+		c.LogSize, c.Volumes.SCOSize, c.Backend.CollectEvery = 4*256<<10, 32<<10, 50*time.Millisecond
+	}
 	return c
 }
 
@@ -128,7 +135,7 @@ func (l *life) open(ctx context.Context) (err error) {
 		}
 		groups = &named{l.raft, l.points}
 	}
-	l.core, err = storagerouter.OpenCore(ctx, config(), node, l.disk, dir, groups, log)
+	l.core, err = storagerouter.OpenCore(ctx, config(l.w.seed), node, l.disk, dir, groups, log)
 	return err
 }
 
@@ -191,6 +198,7 @@ type picture struct {
 	disk  *vfs.Crash
 	point string
 	n     int
+	full  bool // the history was, by then
 }
 
 // picture takes one, unless the power is gone. The caller holds no lock of ours, and is in no sequence.

@@ -22,6 +22,7 @@ type object struct {
 	loose bool    // the live size is that of an UNSTABLE write, under verf
 	verf  uint64
 	from  uint64 // the first write that a COMMIT has to look at
+	last  uint64 // the verifier of the newest UNSTABLE write; 0: there was none
 }
 
 func newObject(name string, volume uint64, sectors int64) *object {
@@ -31,7 +32,7 @@ func newObject(name string, volume uint64, sectors int64) *object {
 func (o *object) clone() *object {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return &object{name: o.name, table: o.table.Clone(), id: o.id, sizes: slices.Clone(o.sizes), loose: o.loose, verf: o.verf, from: o.from}
+	return &object{name: o.name, table: o.table.Clone(), id: o.id, sizes: slices.Clone(o.sizes), loose: o.loose, verf: o.verf, from: o.from, last: o.last}
 }
 
 // crash: what is under way will not be told any more.
@@ -69,6 +70,23 @@ func (o *object) wrote(end int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sizes = slices.DeleteFunc(o.sizes, func(n int64) bool { return n < end })
+}
+
+// unstable: a write was acknowledged under that verifier.
+func (o *object) unstable(verf uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = verf
+}
+
+// restarted takes the verifier of a COMMIT after a recovery: a client learns from it that UNSTABLE data may be lost.
+func (o *object) restarted(verf uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last != 0 && o.last == verf {
+		return fmt.Errorf("%s: the write verifier %x is the same as before the cut", o.name, verf)
+	}
+	return nil
 }
 
 // committed takes a COMMIT's answer.

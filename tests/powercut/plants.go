@@ -45,10 +45,10 @@ func Catch(p Plant, seeds uint64) (Caught, error) {
 	c := Caught{Plant: p.Name}
 	for seed := uint64(1); seed <= seeds; seed++ {
 		tally, err := Play(seed, plan)
-		c.Cuts += tally.Main()
+		c.Cuts += tally.Main() + tally.Early
 		if err != nil {
-			c.Seed, c.Why = seed, err.Error()
-			c.Why, _, _ = strings.Cut(c.Why, "\n")
+			c.Seed = seed
+			c.Why, _, _ = strings.Cut(strings.TrimPrefix(err.Error(), fmt.Sprintf("seed %d: ", seed)), "\n")
 			return c, nil
 		}
 	}

@@ -44,14 +44,14 @@ func (p *points) counts() map[string]int {
 
 // chosen tells whether a picture is to be taken the n-th time at a point: from the seed, and rare points more often.
 func chosen(seed uint64, name string, n int) bool {
-	every := 12
+	every := 28
 	switch {
 	case strings.HasPrefix(name, "asd fragment"), strings.HasPrefix(name, "flush: asd"):
-		every = 600
+		every = 1200
 	case strings.HasPrefix(name, "log written"), strings.HasPrefix(name, "log flushed"), name == "flush: log segment":
-		every = 120
-	case strings.HasSuffix(name, "put sco"), name == "operation":
-		every = 60
+		every = 200
+	case strings.HasSuffix(name, "put sco"), name == "operation", name == "flush: raft":
+		every = 100
 	}
 	h := fnv.New64a()
 	var b [16]byte
@@ -89,7 +89,7 @@ func flushed(op vfs.Op, name string) string {
 		dir = " directory"
 	}
 	switch {
-	case strings.HasPrefix(name, "/data/raft"):
+	case strings.Contains(name, "/data/raft/"):
 		return "raft" + dir
 	case strings.HasPrefix(base, "segment-"):
 		return "log segment"

@@ -23,14 +23,26 @@ func TestPowerCut(t *testing.T) {
 		return
 	}
 	var all Tally
-	for seed := uint64(1); all.Main() < 30; seed++ {
-		tally, err := Play(seed, DefaultPlan())
+	play := func(seed uint64, plan Plan) {
+		tally, err := Play(seed, plan)
 		if err != nil {
 			t.Fatal(err)
 		}
 		all.Add(tally)
 	}
-	t.Logf("%+v", all)
+	plan := DefaultPlan()
+	cuts := func() int { return all.Main() + all.Early }
+	for seed := uint64(1); cuts() < 28; seed++ {
+		plan.Operations, plan.Early = 300, 10
+		plan.Pictures = max(0, 17-cuts())
+		play(seed, plan)
+	}
+	plan.Real, plan.Early, plan.Pictures = true, 1, 2
+	play(1, plan)
+	t.Logf("%d cuts of histories, %d of them full, %d of second ones, %d of recoveries, at %v", cuts(), all.Main(), all.Second, all.Recoveries, all.Cuts)
+	if cuts() < 30 || all.Reused < all.Histories || all.Swung == 0 {
+		t.Errorf("too little happened: %+v", all)
+	}
 }
 
 // TestMissingFlushes: a proof that passes shows little unless it fails where a flush is missing.

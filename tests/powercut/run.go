@@ -16,8 +16,9 @@ import (
 type Tally struct {
 	Histories  int            `json:"histories"`
 	Operations int            `json:"operations"` // that ended well
-	Pictures   int            `json:"pictures"`   // cuts of a history at a point, as pictures
-	Ends       int            `json:"ends"`       // cuts at its end
+	Pictures   int            `json:"pictures"`   // cuts of a full history at a point, as pictures
+	Ends       int            `json:"ends"`       // cuts of a full history at its end
+	Early      int            `json:"early"`      // cuts of a history that was not full yet
 	Second     int            `json:"second"`     // cuts of the shorter history after a recovery
 	Recoveries int            `json:"recoveries"` // cuts during a recovery
 	First      int            `json:"first"`      // cuts of the very first start
@@ -30,7 +31,7 @@ type Tally struct {
 	Seconds    float64        `json:"seconds"`
 }
 
-// Main is the number of cuts of histories of full length.
+// Main is the number of cuts of full histories.
 func (t *Tally) Main() int { return t.Pictures + t.Ends }
 
 // Add puts another one's figures in.
@@ -54,6 +55,7 @@ func (t *Tally) Add(x *Tally) {
 	t.Operations += x.Operations
 	t.Pictures += x.Pictures
 	t.Ends += x.Ends
+	t.Early += x.Early
 	t.Second += x.Second
 	t.Recoveries += x.Recoveries
 	t.First += x.First
@@ -72,13 +74,18 @@ func (t *Tally) Add(x *Tally) {
 // Plan says how a seed is played.
 type Plan struct {
 	Operations int                               // of the history, at least; the last cut comes after them
-	Pictures   int                               // at most
+	Pictures   int                               // of it once it is full, at most
+	Early      int                               // of it before, at most
 	Real       bool                              // the real store on the disk, in place of twins
 	Plant      func(op vfs.Op, name string) bool // flushes that lie, on every disk; nil: none
 }
 
 // DefaultPlan is what the proof plays.
-func DefaultPlan() Plan { return Plan{Operations: 220, Pictures: 16} }
+func DefaultPlan() Plan { return Plan{Operations: 420, Pictures: 24, Early: 6} }
+
+// fullAt is how many operations must have ended well for a history to be full; a segment of the log must have been reused
+// by then, and a volume's head swung to a new root.
+const fullAt = 200
 
 // run is one seed on its way.
 type run struct {
@@ -125,15 +132,26 @@ func (r *run) main() ([]*picture, error) {
 	}
 	var mu sync.Mutex
 	var pictures []*picture
+	late, early := r.plan.Pictures, r.plan.Early
 	l.points.look(func(name string, n int) {
+		if !chosen(r.seed, name, n) {
+			return
+		}
+		full := h.full()
 		mu.Lock()
-		full := len(pictures) >= r.plan.Pictures
+		room := &late
+		if !full {
+			room = &early
+		}
+		*room--
+		some := *room >= 0
 		mu.Unlock()
-		if full || !chosen(r.seed, name, n) {
+		if !some {
 			return
 		}
 		if p := l.picture(name, n); p != nil {
 			mu.Lock()
+			p.full = full
 			pictures = append(pictures, p)
 			mu.Unlock()
 		}
@@ -161,8 +179,23 @@ func (r *run) main() ([]*picture, error) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	r.count(func(t *Tally) { t.Operations += h.done; t.Pictures += len(pictures); t.Ends++ })
-	return append(pictures, &picture{w: w, disk: next, point: point}), nil
+	end := &picture{w: w, disk: next, point: point, full: h.full()}
+	r.count(func(t *Tally) {
+		t.Operations += h.done
+		for _, p := range pictures {
+			if p.full {
+				t.Pictures++
+			} else {
+				t.Early++
+			}
+		}
+		if end.full {
+			t.Ends++
+		} else {
+			t.Early++
+		}
+	})
+	return append(pictures, end), nil
 }
 
 // look counts what the history went through.

@@ -131,5 +131,27 @@ func (l *life) verifyObject(o *object) error {
 			return fmt.Errorf("%s, %d sectors long: %w", o.name, o.size(), err)
 		}
 	}
-	return nil
+	verf, err := l.commit(o.id)
+	if err != nil {
+		return fmt.Errorf("%s: COMMIT: %w", o.name, err)
+	}
+	return o.restarted(verf)
+}
+
+// commit waits for a COMMIT.
+func (l *life) commit(id ovs.ObjectID) (verf uint64, err error) {
+	for began := time.Now(); ; {
+		done := make(chan error, 1)
+		c := &ovs.Commit{Request: request(), File: id, Done: func(c *ovs.Commit) { done <- c.Err }}
+		l.fs.Commit(c)
+		select {
+		case err = <-done:
+		case <-time.After(patience + 10*time.Second):
+			return 0, fmt.Errorf("no answer")
+		}
+		if !again(err) || l.gone() || time.Since(began) > patience {
+			return uint64(c.Verf), err
+		}
+		time.Sleep(time.Millisecond) // it asked for that
+	}
 }

@@ -3,6 +3,7 @@ package nfsclient
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type Client struct {
 
 	conns   []*Conn
 	next    atomic.Uint32
+	xid     atomic.Uint32 // of the last call: servers know a call sent again by address and XID, across connections and restarts
 	closing chan struct{}
 }
 
@@ -39,8 +41,8 @@ func Dial(ctx context.Context, opt Options) (*Client, error) {
 	if opt.Depth == 0 {
 		opt.Depth = 64
 	}
-	if opt.Depth < 1 || opt.Depth > 1<<slotBits {
-		return nil, fmt.Errorf("nfsclient: depth %d is not from 1 to %d", opt.Depth, 1<<slotBits)
+	if opt.Depth < 1 || opt.Depth > maxDepth {
+		return nil, fmt.Errorf("nfsclient: depth %d is not from 1 to %d", opt.Depth, maxDepth)
 	}
 	if opt.Timeout == 0 {
 		opt.Timeout = 30 * time.Second
@@ -49,6 +51,7 @@ func Dial(ctx context.Context, opt Options) (*Client, error) {
 	body = put32(put32(put32(body, opt.UID), opt.GID), 0)
 	opt.cred = putOpaque(put32(nil, 1), body) // AUTH_SYS
 	c := &Client{closing: make(chan struct{})}
+	c.xid.Store(rand.Uint32())
 	var d net.Dialer
 	for range opt.Conns {
 		sock, err := d.DialContext(ctx, "tcp", opt.Addr)

@@ -3,7 +3,6 @@ package nfsclient
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -11,7 +10,7 @@ import (
 
 const (
 	maxReply = 2<<20 + 4096 // bytes in an RPC record that we take
-	slotBits = 12           // a connection has at most 4,096 calls in flight
+	maxDepth = 4096         // calls in flight on a connection
 	atOnce   = 8 << 10      // bytes that an empty socket takes without waiting
 )
 
@@ -27,9 +26,10 @@ type Conn struct {
 	unsent int        // how many those are
 	spare  []byte     // the other buffer
 	slots  []slot
-	free   []int     // indices of free slots
-	room   sync.Cond // a slot became free
-	wrote  sync.Cond // writing ended
+	byXID  map[uint32]int // index of the slot in use
+	free   []int          // indices of free slots
+	room   sync.Cond      // a slot became free
+	wrote  sync.Cond      // writing ended
 	kick   chan struct{}
 	// writing: somebody is writing out; corked: the reader is calling Dones and will write when through.
 	writing, corked bool
@@ -37,18 +37,16 @@ type Conn struct {
 	gone            sync.WaitGroup // the two goroutines
 }
 
-// slot is one call in flight. Its number is the low bits of the call's XID.
+// slot is one call in flight.
 type slot struct {
 	call *Call
 	xid  uint32
 }
 
 func dial(owner *Client, opt Options, sock net.Conn) *Conn {
-	cn := &Conn{opt: opt, owner: owner, sock: sock, slots: make([]slot, opt.Depth), kick: make(chan struct{}, 1)}
+	cn := &Conn{opt: opt, owner: owner, sock: sock, slots: make([]slot, opt.Depth), byXID: map[uint32]int{}, kick: make(chan struct{}, 1)}
 	cn.room.L, cn.wrote.L = &cn.mu, &cn.mu
-	first := rand.Uint32() << slotBits
 	for i := range cn.slots {
-		cn.slots[i].xid = first | uint32(i)
 		cn.free = append(cn.free, i)
 	}
 	cn.gone.Go(cn.run)
@@ -77,8 +75,9 @@ func (cn *Conn) submit(c *Call) {
 	i := cn.free[len(cn.free)-1]
 	cn.free = cn.free[:len(cn.free)-1]
 	s := &cn.slots[i]
-	s.xid += 1 << slotBits
+	s.xid = cn.owner.xid.Add(1)
 	s.call, c.conn = c, cn
+	cn.byXID[s.xid] = i
 	cn.encode(s)
 	cn.flush()
 }
@@ -213,12 +212,13 @@ func (cn *Conn) complete(b []byte) error {
 		return fmt.Errorf("a call came where a reply must")
 	}
 	cn.mu.Lock()
-	i := int(xid & (1<<slotBits - 1))
-	if i >= len(cn.slots) || cn.slots[i].call == nil || cn.slots[i].xid != xid {
+	i, known := cn.byXID[xid]
+	if !known || cn.slots[i].call == nil {
 		cn.mu.Unlock()
 		return fmt.Errorf("a reply to nothing: xid %#x", xid)
 	}
 	c := cn.slots[i].call
+	delete(cn.byXID, xid)
 	cn.slots[i].call = nil // ours: whoever fails the connection now leaves it to us
 	cn.mu.Unlock()
 	if denied := r.u32(); denied != 0 {

@@ -1,0 +1,186 @@
+package storagerouter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"ovs"
+	"ovs/framework"
+)
+
+func TestClosersEndAllInReverse(t *testing.T) {
+	var c closers
+	var order []string
+	broken := errors.New("broken")
+	for _, name := range []string{"a", "b", "c"} {
+		c.add(name, func(context.Context) error {
+			order = append(order, name)
+			if name == "b" {
+				return broken
+			}
+			return nil
+		})
+	}
+	if err := c.close(t.Context()); !errors.Is(err, broken) || !strings.Contains(err.Error(), "b") {
+		t.Errorf("%v", err)
+	}
+	if !slices.Equal(order, []string{"c", "b", "a"}) {
+		t.Errorf("ended in the order %v", order)
+	}
+	if err := c.close(t.Context()); err != nil || len(order) != 3 {
+		t.Errorf("a second close: %v, %v", err, order)
+	}
+}
+
+func TestRisingClock(t *testing.T) {
+	now := risingClock()
+	var mu sync.Mutex
+	seen := map[int64]bool{}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			last := int64(0)
+			for range 10000 {
+				n := now()
+				if n <= last {
+					t.Errorf("%d after %d", n, last)
+				}
+				last = n
+				mu.Lock()
+				if seen[n] {
+					t.Errorf("%d twice", n)
+				}
+				seen[n] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestHealth(t *testing.T) {
+	good := func() framework.Status {
+		return framework.Status{
+			Ready: true, Backend: framework.Backend{Name: "b", TotalBytes: 100 << 30, FreeBytes: 50 << 30},
+			VPools: []framework.VPool{{Name: "p"}, {Name: "q"}},
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*framework.Status)
+		ok     bool
+		words  string
+	}{
+		"well":        {func(*framework.Status) {}, true, "All is well"},
+		"starting":    {func(s *framework.Status) { s.Ready = false }, false, "try again"},
+		"coming":      {func(s *framework.Status) { s.VPools[1].Recover = 3 }, true, "3 objects"},
+		"log failed":  {func(s *framework.Status) { s.Log.Failed = "EIO" }, false, "EIO"},
+		"halted":      {func(s *framework.Status) { s.VPools[1].Halted = make([]framework.Halted, 2) }, false, "2 objects of vPool q"},
+		"full":        {func(s *framework.Status) { s.Backend.Full = true }, false, "writes are refused"},
+		"nearly full": {func(s *framework.Status) { s.Backend.FreeBytes = 9 << 30 }, false, "nearly full: 9216 MiB of 102400 MiB"},
+		"the worst speaks": {func(s *framework.Status) {
+			s.Log.Failed, s.Backend.Full = "EIO", true
+		}, false, "write log failed"},
+	} {
+		s := good()
+		c.change(&s)
+		if h := health(&s); h.OK != c.ok || !strings.Contains(h.Sentence, c.words) {
+			t.Errorf("%s: %+v", name, h)
+		}
+	}
+}
+
+func TestHowToMount(t *testing.T) {
+	say := func(listen string, onPortmap bool) string {
+		c := DefaultConfig()
+		c.Listen = listen
+		n := &Node{cfg: c, dir: &dataDir{dir: "/data"}, onPortmap: onPortmap, portmap: "PORTMAP",
+			core: &Core{pools: []*pool{{cfg: c.VPools[0]}}}}
+		n.ports.NFS, n.ports.API = 2049, 8080
+		return n.HowToMount()
+	}
+	for _, c := range []struct {
+		listen    string
+		onPortmap bool
+		want, not []string
+	}{
+		{"127.0.0.1", true, []string{"port=2049,mountport=2049", "127.0.0.1:/vpool1 /mnt", "nfs://127.0.0.1/vpool1/", "--listen ADDRESS --allow", "/data/admin.token"}, nil},
+		{"10.0.0.5", true, []string{"10.0.0.5:/vpool1", "esxcli storage nfs add --host 10.0.0.5 --share /vpool1 --volume-name vpool1"}, []string{"--allow"}},
+		{"0.0.0.0", true, []string{"THIS-HOST:/vpool1", "--host THIS-HOST"}, nil},
+		{"fd00::5", true, []string{"[fd00::5]:/vpool1", "nfs://[fd00::5]/", "--host fd00::5", "[fd00::5]:8080"}, nil},
+		{"127.0.0.1", false, []string{"mount -t nfs", "PORTMAP", "port 111"}, []string{"nfs://"}},
+	} {
+		text := say(c.listen, c.onPortmap)
+		for _, w := range c.want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: %q is not in\n%s", c.listen, w, text)
+			}
+		}
+		for _, w := range c.not {
+			if strings.Contains(text, w) {
+				t.Errorf("%s: %q is in\n%s", c.listen, w, text)
+			}
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for listen, want := range map[string]string{"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "10.1.2.3": "10.1.2.3"} {
+		if got := reachable(listen); got != want {
+			t.Errorf("%s is reached at %s", listen, got)
+		}
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	c := Config{Allow: []string{"10.1.2.3/8", "192.168.0.7", "fd00::/8"}}
+	got, err := c.Prefixes()
+	want := "[127.0.0.0/8 ::1/128 10.0.0.0/8 192.168.0.7/32 fd00::/8]"
+	if err != nil || fmt.Sprint(got) != want {
+		t.Errorf("%v, %v", got, err)
+	}
+	if !slices.ContainsFunc(got, func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr("127.0.0.1")) }) {
+		t.Error("this host may not mount")
+	}
+}
+
+func TestPoolIdentityIsForEver(t *testing.T) {
+	g := newTwins().get("config")
+	first, err := poolID(t.Context(), g, "p")
+	if err != nil || first == 0 {
+		t.Fatal(first, err)
+	}
+	if again, err := poolID(t.Context(), g, "p"); err != nil || again != first {
+		t.Errorf("%x, then %x, %v", first, again, err)
+	}
+	if other, err := poolID(t.Context(), g, "q"); err != nil || other == first {
+		t.Errorf("another vPool has %x too (%v)", other, err)
+	}
+	if _, err := g.Sequence(t.Context(), ovs.Set([]byte("pool/p"), []byte(`{"id":"zz"}`))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := poolID(t.Context(), g, "p"); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Errorf("a broken record: %v", err)
+	}
+}
+
+func TestDrainDoesNotFail(t *testing.T) {
+	n := &Node{zap: zap.NewNop()}
+	end := func(err error) func(context.Context) error {
+		return func(context.Context) error { return err }
+	}
+	late := ovs.E("nfsd.Close", ovs.KindTimeout, nil, context.DeadlineExceeded)
+	if err := n.drain(t.Context(), "NFS", end(late)); err != nil {
+		t.Errorf("requests that do not end: %v", err)
+	}
+	if err := n.drain(t.Context(), "NFS", end(errors.New("other"))); err == nil {
+		t.Error("an error is swallowed")
+	}
+}
