@@ -6,7 +6,7 @@ VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 # Packages that tests outside Go need; `make deps` installs them.
 TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fsprogs rpcbind ca-certificates git
-GUEST    := qemu-system-x86 debootstrap busybox-static lz4
+GUEST    := qemu-system-x86 debootstrap busybox-static
 SERVE    ?=
 BENCH    ?=
 
@@ -29,7 +29,9 @@ deps-system: deps
 
 lint:
 	$(GO) vet ./...
+	$(GO) vet -tags system,proof,planted ./tests/... ./internal/planted
 	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags system,proof,planted ./tests/... ./internal/planted
 
 test: deps build lint unit
 

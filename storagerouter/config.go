@@ -147,8 +147,8 @@ func (c *Config) Validate() error {
 			return bad("%s: %d is not a port", name, p)
 		}
 	}
-	if c.LogSegment < 1<<20 || c.LogSegment > 1<<30 || c.LogSegment%4096 != 0 {
-		return bad("log_segment: %s is not a multiple of 4 KiB from 1 MiB to 1 GiB", c.LogSegment)
+	if c.LogSegment < 4*ovs.MaxIO || c.LogSegment > 1<<30 || c.LogSegment%4096 != 0 { // a record takes a quarter at most
+		return bad("log_segment: %s is not a multiple of 4 KiB from 4 MiB to 1 GiB", c.LogSegment)
 	}
 	if c.LogSize != 0 && c.LogSize < 4*c.LogSegment {
 		return bad("log_size: %s holds less than four segments of %s; make it larger or log_segment smaller", c.LogSize, c.LogSegment)

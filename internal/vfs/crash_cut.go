@@ -83,8 +83,8 @@ func (d *Crash) survivingNames(c choice) func(*node) map[string]*node {
 }
 
 // changes chooses as a journalling file system may: the changes of each directory survive up to a point of its own. Past
-// that, new names may have got through alone, as where an fsync of a file logs its name early; a removal never overtakes
-// an older change of its directory.
+// that, new names may have got through alone, as where an fsync of a file logs its name early; then the older new names of
+// files that were flushed got through before them. A removal never overtakes an older change of its directory.
 func (c choice) changes(pending []change) func(int, change) bool {
 	switch {
 	case c.mode == CutAll:
@@ -108,6 +108,14 @@ func (c choice) changes(pending []change) func(int, change) bool {
 		left[dir]--
 		adds := slices.ContainsFunc(ch.sets, func(e entry) bool { return e.to != nil })
 		chosen[i] = left[dir] >= 0 || adds && c.rng.IntN(8) == 0
+	}
+	overtaken := map[*node]bool{} // directories of which a later name survives
+	for i := len(pending) - 1; i >= 0; i-- {
+		ch := pending[i]
+		dir := ch.sets[0].dir
+		logged := slices.ContainsFunc(ch.sets, func(e entry) bool { return e.to != nil && e.to.synced > ch.seq })
+		chosen[i] = chosen[i] || overtaken[dir] && logged
+		overtaken[dir] = overtaken[dir] || chosen[i]
 	}
 	return func(i int, _ change) bool { return chosen[i] }
 }

@@ -216,7 +216,7 @@ func (f *crashFile) flush(op Op) error {
 		case f.n.dir:
 			return f.d.beginSyncDir(f.n), nil
 		}
-		return f.n.capture(), nil
+		return f.n.capture(f.d.seq), nil
 	})
 }
 

@@ -55,6 +55,7 @@ type node struct {
 	durableSize int64
 	sizes       []sizeVersion // oldest first
 	sizeSeq     uint64        // of durableSize
+	synced      uint64        // the seq that the newest flush covers
 
 	// Directories.
 	names        map[string]*node // live
@@ -206,9 +207,9 @@ func (n *node) pageNumbers() []int64 {
 	return list
 }
 
-// capture fixes what a flush covers: the content and size of now. The returned func makes it durable; versions that came
+// capture fixes what a flush covers: the content and size of now, which is seq. The returned func makes it durable; versions that came
 // later stay un-flushed. Flushes of one file may overlap: a page that is durable from a later one stays.
-func (n *node) capture() (commit func()) {
+func (n *node) capture(seq uint64) (commit func()) {
 	type item struct {
 		index int64
 		version
@@ -224,6 +225,7 @@ func (n *node) capture() (commit func()) {
 		size = &sizeVersion{n.sizes[k-1].seq, n.sizes[k-1].size}
 	}
 	return func() {
+		n.synced = max(n.synced, seq)
 		for _, it := range items {
 			n.commitPage(it.index, it.version)
 		}
