@@ -45,7 +45,7 @@ start=$(date +%s)
 echo "== make run"
 inside 'make run SERVE="--nfs-port 0 --api-port 0 --portmap off" >/tmp/run.log 2>&1 & echo $! >/tmp/run.pid
 	for i in $(seq 900); do [ -s data/ports.json ] && break; kill -0 $(cat /tmp/run.pid) || break; sleep 1; done
-	cat /tmp/run.log; [ -s data/ports.json ] && bin/ovs status && kill -TERM $(grep -o '"pid":[0-9]*' data/ports.json | cut -d: -f2) && wait' || { echo "make run failed" >&2; exit 1; }
+	cat /tmp/run.log; [ -s data/ports.json ] && bin/ovs status && kill -TERM $(grep -o pid..[0-9]* data/ports.json | cut -d: -f2) && wait' || { echo "make run failed" >&2; exit 1; }
 ran=$(date +%s)
 echo "== make test"
 inside 'make test' >"$room/test.log" 2>&1 && verdict=passed || verdict=failed

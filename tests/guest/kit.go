@@ -23,7 +23,7 @@ const recipeVersion = 1
 
 // recipe names a kit by all that it is made of.
 func recipe() string {
-	b, _ := json.Marshal([]any{recipeVersion, kernelPackage, bootModules, bootInit, guestInit, suite, mirror, rootSize,
+	b, _ := json.Marshal([]any{recipeVersion, kernelPackage, bootModules, bootInit, guestInit, suite, rootSize,
 		rootPackages, rootless})
 	return fmt.Sprintf("%x", sha256.Sum256(b))[:16]
 }

@@ -9,7 +9,6 @@ import (
 
 const (
 	suite    = "bookworm"
-	mirror   = "http://deb.debian.org/debian"
 	rootSize = "1200M" // of the root image; sparse
 )
 
@@ -27,7 +26,7 @@ var rootless = []string{
 func rootImage(ctx context.Context, dir, image string, k kernelFiles) error {
 	tree := filepath.Join(dir, "tree")
 	if _, err := output(ctx, "", "debootstrap", "--variant=minbase", "--include="+strings.Join(rootPackages, ","),
-		suite, tree, mirror); err != nil {
+		suite, tree); err != nil {
 		return err
 	}
 	for _, p := range rootless {
