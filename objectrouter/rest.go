@@ -276,7 +276,8 @@ func (r *Router) flusher() {
 		n.relieve.Store(false)
 		if s := n.enter(n.used.Load()); s != nil {
 			ctx, cancel := context.WithTimeout(r.ctx, flushLimit)
-			if err := s.object.Flush(ctx); err != nil {
+			// Fenced: it came to rest or was removed meanwhile, and holds no room any more.
+			if err := s.object.Flush(ctx); err != nil && !ovs.Is(err, ovs.KindFenced) {
 				r.zap.Warn("flush for the log's room failed", zap.Stringer("object", r.ref(n.id)), zap.Error(err))
 			}
 			cancel()

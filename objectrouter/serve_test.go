@@ -113,12 +113,14 @@ func TestRestUnderLoad(t *testing.T) {
 	for i := range ids {
 		ids[i] = newUser(r).file(t, fmt.Sprint(i))
 	}
+	deadline := time.Now().Add(30 * time.Second)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			u, id := newUser(r), ids[i%len(ids)]
 			off := uint64(i/len(ids)) * 8192
-			for n := range 150 {
+			// At least 150 times, and until the object was at rest in between.
+			for n := 0; n < 150 || w.owner(id).epoch < 2 && time.Now().Before(deadline); n++ {
 				if n%10 == 0 {
 					time.Sleep(time.Duration(n%40) * time.Millisecond)
 				}
