@@ -15,13 +15,14 @@ root=$room/debian
 report=$top/docs/proof/fresh.md
 
 clean() {
-	for m in dev/shm dev proc sys usr/local/go; do umount -l "$root/$m" 2>/dev/null || true; done
+	for m in dev/shm dev proc sys usr/local/go .; do umount -R -l "$root/$m" 2>/dev/null || true; done
 	[ -z "${own:-}" ] || rm -rf --one-file-system "$room"
 }
 trap clean EXIT
 
 [ -x "$root/usr/bin/git" ] || debootstrap --variant=minbase --include=ca-certificates,git,make bookworm "$root" >"$room/debootstrap.log"
 mkdir -p "$root/usr/local/go" "$root/root/ovs"
+mount --bind "$root" "$root" # a root that is a mount point: tests make mount namespaces of their own
 mount --bind "$goroot" "$root/usr/local/go"
 mount -o remount,bind,ro "$root/usr/local/go"
 mount -t proc proc "$root/proc"
