@@ -5,7 +5,7 @@ export GOFLAGS ?= -buildvcs=false
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 # Packages that tests outside Go need; `make deps` installs them.
-TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fsprogs rpcbind ca-certificates git
+TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fsprogs rpcbind netbase ca-certificates git
 GUEST    := qemu-system-x86 debootstrap busybox-static
 SERVE    ?=
 BENCH    ?=
