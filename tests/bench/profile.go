@@ -36,7 +36,7 @@ type bursts struct{ times, seconds int }
 func (b *bench) profile(ctx context.Context, r *row, dir string) (c costs, err error) {
 	var files []string
 	for i := range r.profile.times {
-		todo, err := r.prepare(ctx, b)
+		work, err := r.prepare(ctx, b)
 		if err != nil {
 			return c, err
 		}
@@ -53,7 +53,7 @@ func (b *bench) profile(ctx context.Context, r *row, dir string) (c costs, err e
 			got <- err
 		}()
 		_, err = b.watch(ctx, lim, func(ctx context.Context) error {
-			_, err := todo(ctx)
+			_, err := work(ctx)
 			return err
 		})
 		if err = errors.Join(err, <-got); err != nil {

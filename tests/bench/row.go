@@ -62,7 +62,7 @@ func (r *row) key(m mode) string { return r.name + "/" + m.name }
 
 // measure does one row in one mode, between its floors.
 func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err error) {
-	todo, err := r.prepare(ctx, b)
+	work, err := r.prepare(ctx, b)
 	if err != nil {
 		return res, err
 	}
@@ -84,7 +84,7 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	var out outcome
 	m.time = b.seconds(m.time.Seconds())
 	cost, err := b.watch(ctx, m.limit, func(within context.Context) (err error) {
-		out, err = todo(within)
+		out, err = work(within)
 		return err
 	})
 	if err != nil {
