@@ -9,8 +9,12 @@ TOOLS    := gcc libc6-dev libnfs-utils qemu-utils qemu-block-extra iproute2 e2fs
 GUEST    := qemu-system-x86 debootstrap busybox-static
 SERVE    ?=
 BENCH    ?=
+# More flags of a proof, and how long one call of it may take; the next call goes on.
+PROOF     ?=
+PROOFTIME ?= 120m
+BLACKOUT ?=
 
-.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-fresh clean
+.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-blackout proof-fresh clean
 
 all: build
 
@@ -55,14 +59,20 @@ bench: build
 system: deps-system build
 	$(GO) test -tags system -count=1 -timeout 40m -v ./tests/guest
 
-# kill -9 on the real binary under load; leaves docs/proof/crash.md.
+# kill -9 on the real binary under load; leaves docs/proof/crash.md. A run that was cut off is continued. At full size:
+# make proof-crash PROOF="-crash.rounds 100 -crash.writes 200000"
 proof-crash: deps build
-	$(GO) test -tags proof -count=1 -timeout 60m -v ./tests/crash
+	$(GO) test -tags proof -count=1 -timeout $(PROOFTIME) -v ./tests/crash $(PROOF)
 
-# Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued.
+# Power cuts of a guest VM that runs the binary, with its disk; leaves docs/proof/blackout.md. A run that was cut off is continued.
+proof-blackout: deps-system
+	$(GO) test -tags proof -count=1 -timeout 120m -v ./tests/blackout $(BLACKOUT)
+
+# Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued. At full
+# size: make proof-powercut PROOF="-powercut.cuts 10000 -powercut.real 2000 -powercut.each 20"
 proof-powercut:
-	$(GO) test -tags planted -count=1 -run '^TestPlanted$$' -timeout 30m -v ./tests/powercut
-	$(GO) test -tags proof -count=1 -run '^TestProof$$' -timeout 120m -v ./tests/powercut -powercut.report docs/proof/powercut.md
+	$(GO) test -tags planted -count=1 -run '^TestPlanted$$' -timeout $(PROOFTIME) -v ./tests/powercut
+	$(GO) test -tags proof -count=1 -run '^TestProof$$' -timeout $(PROOFTIME) -v ./tests/powercut -powercut.report docs/proof/powercut.md $(PROOF)
 
 # README's commands on a fresh Debian 12; leaves docs/proof/fresh.md.
 proof-fresh: deps-system

@@ -18,6 +18,10 @@ type Live struct {
 	Size uint64 // bytes
 	Used uint64 // bytes that take space, parity not counted
 	Time int64  // of the newest record shown (nanoseconds since 1970), 0 when there never was one
+
+	// Halted is why the object takes no more writes until it is brought up again; nil while it does. Writes, commits and
+	// resizes fail with KindIO; what is durable is still read.
+	Halted error
 }
 
 // Driver keeps the data of one kind of object of one vPool. volumedriver and filedriver give it.
@@ -30,8 +34,8 @@ type Driver interface {
 	// read: the steps 3 and 4 of a take-over. The caller puts Close and the registry entry's change to c.Entry in one
 	// sequence (step 5), and only then lets the object serve.
 	Recover(ctx context.Context, c Claim) (Recovery, error)
-	// Drop deletes all that the object has on the backend, idempotently, after its name, head and entry are gone. It may
-	// take long; it is called again after a crash until it succeeds.
+	// Drop deletes all that the driver keeps of the object on the backend, idempotently, after its name, head and entry are
+	// gone. It may take long; it is called again after a crash until it succeeds. An adopted object wants both drivers' Drop.
 	Drop(ctx context.Context, id ObjectID) error
 }
 

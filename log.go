@@ -44,6 +44,9 @@ type Record struct {
 	Room int64   // the log's: bytes of room reserved by Admit
 }
 
+// Link is Next, for the queue that the record stands in.
+func (r *Record) Link() **Record { return &r.Next }
+
 // Origin is where a forwarded write came from, so that a retry after a take-over is answered and not done again.
 type Origin struct {
 	Router           NodeID
@@ -56,6 +59,9 @@ type LogSync struct {
 	Arg  any
 	Next *LogSync
 }
+
+// Link is Next, for the queue that the wait stands in.
+func (s *LogSync) Link() **LogSync { return &s.Next }
 
 // LogTail is what a log holds of one object: records First to Last without a gap, the last of them written in Epoch.
 // What lies before a gap had been released.

@@ -36,7 +36,7 @@ const (
 
 // pack makes the stored stream of compressed data, table included.
 func pack(data []byte) (stored []byte, table []block) {
-	stored = make([]byte, 0, len(data)/2+s2.MaxEncodedLen(blockSize))
+	stored = make([]byte, 0, packedMost(len(data)))
 	scratch := make([]byte, s2.MaxEncodedLen(blockSize))
 	for off := 0; off < len(data); off += blockSize {
 		raw := data[off:min(off+blockSize, len(data))]
@@ -51,6 +51,9 @@ func pack(data []byte) (stored []byte, table []block) {
 	}
 	return append(stored, encodeTable(table)...), table
 }
+
+// packedMost is the most bytes that pack makes of n: a table entry has at most 4, the table 8 more.
+func packedMost(n int) uint64 { return uint64(n) + 4*((uint64(n)+blockSize-1)/blockSize) + 8 }
 
 // encodeTable is the table's bytes, as they end the stored stream and stand in the manifest.
 func encodeTable(table []block) []byte {
@@ -69,24 +72,22 @@ func decodeTable(b []byte) ([]block, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := d.uvarint()
-	if n > maxBlocks || n > uint64(len(d.b)) {
+	n := d.Uvarint()
+	if n > maxBlocks || n > uint64(d.Left()) {
 		return nil, ovs.E(op, ovs.KindCorrupt, nil, errMalformed)
 	}
 	table := make([]block, n)
 	offset := uint64(0)
 	for i := range table {
-		stored := d.uvarint()
-		table[i] = block{offset: offset, stored: uint32(stored), flags: d.byte()}
-		if stored > blockSize {
-			d.bad = true
-		}
+		stored := d.Uvarint()
+		table[i] = block{offset: offset, stored: uint32(stored), flags: d.Uint8()}
+		d.Check(stored <= blockSize)
 		if table[i].flags&^blockSnappy != 0 {
 			return nil, ovs.E(op, ovs.KindNotSupported, nil, errVersion)
 		}
 		offset += stored
 	}
-	return table, d.end(op)
+	return table, whole(op, d)
 }
 
 // unpack writes a block's raw bytes to dst, which is as long as they are.

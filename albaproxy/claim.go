@@ -25,8 +25,8 @@ func decodeASD(b []byte) (start uint64, node ovs.NodeID, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	start, node = d.uint64(), ovs.NodeID(d.uint64())
-	return start, node, d.end(op)
+	start, node = d.Uint64(), ovs.NodeID(d.Uint64())
+	return start, node, whole(op, d)
 }
 
 // claim takes the configured ASDs into use, as far as they are the ones that the ABM group knows.
@@ -42,7 +42,7 @@ func (p *Proxy) claim(ctx context.Context) error {
 			return ovs.E("albaproxy.Open", ovs.KindUnknown, i.ID, err)
 		}
 		if ok {
-			d := &disk{ASD: a, id: i.ID, node: i.Node}
+			d := &disk{ASD: a, id: i.ID, node: i.Node, running: &p.running}
 			p.byID[i.ID] = d
 			p.disks = append(p.disks, d)
 		}

@@ -101,24 +101,30 @@ func (h *history) check(p *Proxy) error {
 	return nil
 }
 
-// allGood tells whether every fragment of the object stands and is right.
+// allGood tells whether every fragment of the object stands and is right, by the first of the default presets.
 func allGood(p *Proxy, name string) error {
+	good, err := goodFragments(p, name)
+	if err == nil && (len(good) != 6 || slices.Contains(good, false)) {
+		err = fmt.Errorf("%s was full and is not: %v", name, good)
+	}
+	return err
+}
+
+// goodFragments tells which fragments of an object stand and are right.
+func goodFragments(p *Proxy, name string) ([]bool, error) {
 	ctx := context.Background()
 	s, g, err := p.space(ctx, "test", "ns")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m, err := g.manifests.fresh(ctx, s.manifests+name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r := &reader{p: p, ctx: ctx, space: s, name: name, manifest: m}
 	st := r.newStripe(0, r.rows())
 	defer st.release()
-	if good := r.check(st); len(good) != 6 || slices.Contains(good, false) {
-		return fmt.Errorf("%s was full and is not: %v", name, good)
-	}
-	return nil
+	return r.check(st), nil
 }
 
 // cutOnce plays a history on a disk that loses its power at the given step (0: at its end), opens what survived, and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"ovs"
@@ -66,6 +67,55 @@ func TestDamage(t *testing.T) {
 				}
 				_, err = p.Get(t.Context(), "ns", name, 0, make([]byte, len(data)))
 				want(t, err, ovs.KindCorrupt)
+			}
+		})
+	}
+}
+
+// TestEdges: objects around the edges of units, rows and blocks, packed or not, are read with all of m fragments lost, by
+// ranges too, and repaired to the same content.
+func TestEdges(t *testing.T) {
+	for _, policy := range []Policy{{4, 2, 5, 6}, {1, 1, 2, 6}, {3, 0, 3, 6}} {
+		t.Run(fmt.Sprint(policy.K, policy.M), func(t *testing.T) {
+			r := newRig(t, vfs.NewCrash(1), "")
+			r.edit = func(c *Config) { c.Presets = []Policy{policy} }
+			p := r.open()
+			ok(t, p.CreateNamespace(t.Context(), "ns"))
+			rng, repaired := rand.New(rand.NewPCG(3, 4)), uint64(0)
+			unit := 512
+			row := policy.K * unit
+			for _, size := range []int{0, 1, unit - 1, unit, unit + 1, row - 1, row, row + 1, 2 * row, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, 2*blockSize + row} {
+				for _, compress := range []bool{false, true} {
+					for _, zeros := range []bool{false, true} {
+						name, data := fmt.Sprintf("%d-%v-%v", size, compress, zeros), backendtest.Bytes(uint64(size), size, false)
+						if zeros {
+							clear(data)
+						}
+						_, err := p.Put(t.Context(), "ns", name, data, ovs.PutOptions{Unit: uint32(unit), Compress: compress})
+						ok(t, err)
+						for _, i := range rng.Perm(policy.K + policy.M)[:policy.M] {
+							r.lose(p, "ns", name, i)
+						}
+						if policy.M > 0 {
+							_, s, _ := manifestOf(t, p, "ns", name)
+							p.suspect(s, name, span{}, p.disks[0].id, errChecksum)
+							repaired++
+						}
+						for range 2 {
+							read(t, p, name, data, 0, size+1)
+							for _, at := range []int{0, size - 1, size / 2, size} {
+								read(t, p, name, data, max(at, 0), 1+rng.IntN(2*unit))
+							}
+							ok(t, p.Maintain(t.Context()))
+						}
+						if good, err := goodFragments(p, name); err != nil || slices.Contains(good, false) {
+							t.Fatalf("%s is not repaired: %v, %v", name, good, err)
+						}
+					}
+				}
+			}
+			if n := p.Stats().Repaired; n != repaired {
+				t.Errorf("%d objects repaired, want %d", n, repaired)
 			}
 		})
 	}

@@ -3,11 +3,11 @@ package albaproxy
 import (
 	"context"
 	"encoding/binary"
-
-	"go.uber.org/zap"
+	"errors"
 
 	"ovs"
 	"ovs/albaproxy/asd"
+	"ovs/internal/decode"
 )
 
 // dropped is a fragment that a manifest named and no longer does. Its ASD is to delete it.
@@ -57,11 +57,11 @@ func decodeDropped(key, value []byte) ([]dropped, error) {
 		return nil, ovs.E(op, ovs.KindCorrupt, nil, errMalformed)
 	}
 	ns := binary.BigEndian.Uint64(key[1:])
-	d := decoder{b: value}
+	d := decode.Of(value)
 	var list []dropped
-	for len(d.b) > 0 {
-		f := dropped{disk: d.uint64(), key: asd.Key{Namespace: ns}}
-		f.key.Epoch, f.key.Attempt, f.key.Index = d.uint64(), d.uint64(), d.byte()
+	for d.Left() > 0 {
+		f := dropped{disk: d.Uint64(), key: asd.Key{Namespace: ns}}
+		f.key.Epoch, f.key.Attempt, f.key.Index = d.Uint64(), d.Uint64(), d.Uint8()
 		list = append(list, f)
 	}
 	return list, nil
@@ -73,102 +73,89 @@ func parseLeftKey(key []byte) (dropped, bool) {
 	if len(key) != leftKeyLen {
 		return dropped{}, false
 	}
-	d := decoder{b: key[1:]}
-	return dropped{disk: d.uint64(), key: asd.Key{Namespace: d.uint64(), Epoch: d.uint64(), Attempt: d.uint64(), Index: d.byte()}}, true
+	d := decode.Of(key[1:])
+	return dropped{disk: d.Uint64(), key: asd.Key{Namespace: d.Uint64(), Epoch: d.Uint64(), Attempt: d.Uint64(), Index: d.Uint8()}}, true
 }
 
-const discardPage = 100 // entries of the queue that are worked off together
+const discardPage = 50 // entries of the queue that are worked off together
 
 // discardQueue works a group's queue off.
 func (p *Proxy) discardQueue(ctx context.Context, g *group) error {
 	o := ovs.RangeOptions{From: []byte{keyDiscard}, To: []byte{keyDiscard + 1}, Limit: discardPage}
+	var errs []error
 	for {
 		page, err := g.reg.Range(ctx, o)
-		if err != nil || len(page) == 0 {
-			return err
+		if err != nil || len(page) == 0 || ctx.Err() != nil {
+			return errors.Join(append(errs, err)...)
 		}
-		if err := p.discardEntries(ctx, g, page); err != nil {
-			return err
-		}
+		errs = append(errs, p.discardEntries(ctx, g, page))
 		o.From = append(page[len(page)-1].Key, 0)
 	}
 }
 
-// discardEntries deletes the fragments of some entries, then the entries. What belongs to an ASD that is not in use is
-// written down for its return; an entry with an ASD that fails stays.
+// discardEntries deletes the fragments of some entries, then the entries. What belongs to an ASD that is not in use, or
+// that fails, is written down for later.
 func (p *Proxy) discardEntries(ctx context.Context, g *group, page []ovs.Pair) error {
-	entries := make([][]dropped, len(page))
 	byDisk := map[uint64][]asd.Key{}
-	for i, pair := range page {
+	for _, pair := range page {
 		list, err := decodeDropped(pair.Key, pair.Value)
 		if err != nil {
 			return err
 		}
-		entries[i] = list
 		for _, f := range list {
 			byDisk[f.disk] = append(byDisk[f.disk], f.key)
 		}
 	}
-	stuck := map[uint64]bool{}
+	updates := make([]ovs.Update, 0, len(page))
+	for _, pair := range page {
+		updates = append(updates, ovs.DeletePrefix(pair.Key))
+	}
+	var errs []error
 	for id, keys := range byDisk {
 		if d := p.byID[id]; d != nil {
-			if err := d.Delete(ctx, keys...); err != nil {
-				stuck[id] = true
-				p.log.Warn("fragments cannot be deleted now", zap.Uint64("asd", id), zap.Error(err))
+			err := d.Delete(ctx, keys...)
+			if err == nil {
+				continue
 			}
+			errs = append(errs, err)
 		}
-	}
-	var updates []ovs.Update
-	for i, list := range entries {
-		var later []ovs.Update
-		for _, f := range list {
-			if stuck[f.disk] {
-				later = nil
-				list = nil
-				break
-			}
-			if p.byID[f.disk] == nil {
-				later = append(later, ovs.Set(leftKey(f), []byte{}))
-			}
+		for _, k := range keys {
+			updates = append(updates, ovs.Set(leftKey(dropped{id, k}), []byte{}))
 		}
-		if list != nil || len(entries[i]) == 0 {
-			updates = append(append(updates, later...), ovs.DeletePrefix(page[i].Key))
-		}
-	}
-	if len(updates) == 0 {
-		return nil
 	}
 	_, err := g.reg.Sequence(ctx, updates...)
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
-// discardLeft deletes what was written down for ASDs that are in use again.
+// discardLeft deletes what was written down for the ASDs in use.
 func (p *Proxy) discardLeft(ctx context.Context, g *group) error {
+	var errs []error
 	for _, d := range p.disks {
-		prefix := idKey(keyLeft, d.id)
-		for {
-			page, err := g.reg.Range(ctx, ovs.RangeOptions{From: prefix, To: ovs.PrefixEnd(prefix), Limit: discardPage})
-			if err != nil {
-				return err
+		errs = append(errs, discardLeftOf(ctx, g, d))
+	}
+	return errors.Join(errs...)
+}
+
+func discardLeftOf(ctx context.Context, g *group, d *disk) error {
+	prefix := idKey(keyLeft, d.id)
+	for {
+		page, err := g.reg.Range(ctx, ovs.RangeOptions{From: prefix, To: ovs.PrefixEnd(prefix), Limit: discardPage})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		var keys []asd.Key
+		var updates []ovs.Update
+		for _, pair := range page {
+			if f, ok := parseLeftKey(pair.Key); ok {
+				keys = append(keys, f.key)
 			}
-			if len(page) == 0 {
-				break
-			}
-			var keys []asd.Key
-			var updates []ovs.Update
-			for _, pair := range page {
-				if f, ok := parseLeftKey(pair.Key); ok {
-					keys = append(keys, f.key)
-				}
-				updates = append(updates, ovs.DeletePrefix(pair.Key))
-			}
-			if err := d.Delete(ctx, keys...); err != nil {
-				return err
-			}
-			if _, err := g.reg.Sequence(ctx, updates...); err != nil {
-				return err
-			}
+			updates = append(updates, ovs.DeletePrefix(pair.Key))
+		}
+		if err := d.Delete(ctx, keys...); err != nil {
+			return err
+		}
+		if _, err := g.reg.Sequence(ctx, updates...); err != nil {
+			return err
 		}
 	}
-	return nil
 }

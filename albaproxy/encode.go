@@ -14,9 +14,24 @@ type content struct {
 	size     uint64
 	checksum uint32
 	codec    codec
-	stored   []byte // the stored stream, lent
+	raw      []byte // lent, codecBlocks only: the object as long as it is not packed
+	stored   []byte // the stored stream
+	own      bool   // stored is memory of the proxy, not lent
 	table    []block
 	unit     uint32
+}
+
+// memory is the most bytes that the object takes here while it is written as k and m fragments.
+func (c *content) memory(k, m int) int64 {
+	l := c.layout(k, m)
+	if c.raw != nil {
+		l.stored = packedMost(len(c.raw))
+	}
+	n := bufferSize(l.sizeAll())
+	if c.own {
+		n += l.stored
+	}
+	return int64(n)
 }
 
 func (c *content) layout(k, m int) layout {

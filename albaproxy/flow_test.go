@@ -189,6 +189,40 @@ func TestCollect(t *testing.T) {
 	}
 }
 
+// TestCollectPastBadSector: a header that its disk cannot read is one that cannot be read: it holds the collection of the
+// rest up no more than a spoilt one, and its object is repaired.
+func TestCollectPastBadSector(t *testing.T) {
+	r := newRig(t, vfs.NewCrash(1), "")
+	disks := r.watch()
+	p := r.open()
+	ctx := t.Context()
+	ok(t, p.CreateNamespace(ctx, "ns"))
+	data := backendtest.Bytes(1, 9000, false)
+	_, err := p.Put(ctx, "ns", "o", data, ovs.PutOptions{})
+	ok(t, err)
+	m, s, _ := manifestOf(t, p, "ns", "o")
+	bad, at := m.key(s.id, 5), r.asdNumber(p, m.fragments[5].disk) // parity: no read meets it
+	(*disks)[at].set(func(op string, k asd.Key) error {
+		if op == "get" && k == bad {
+			return errDown
+		}
+		return nil
+	})
+	for range 5 {
+		strand(t, p, "stray")
+	}
+	ok(t, p.Collect(ctx))
+	if n := r.count(p); n != 6 {
+		t.Fatalf("%d fragments, want 6", n)
+	}
+	ok(t, p.Maintain(ctx))
+	ok(t, p.Maintain(ctx))
+	ok(t, allGood(p, "o"))
+	if n := r.count(p); n != 6 || p.Stats().Repaired != 1 {
+		t.Fatalf("%d fragments, %+v", n, p.Stats())
+	}
+}
+
 // strand writes fragments as a Put does that is cut off before its manifest, and gives the key of the first on disk 0.
 func strand(t *testing.T, p *Proxy, name string) asd.Key {
 	t.Helper()
@@ -285,6 +319,128 @@ func TestDeleteDrops(t *testing.T) {
 				t.Fatalf("queue %c: %d left, %v", kind, len(left), err)
 			}
 		}
+	}
+}
+
+// TestStuckDisk: a disk that cannot delete holds no other disk's deletions up, nor has them done again and again.
+func TestStuckDisk(t *testing.T) {
+	r := newRig(t, vfs.NewCrash(1), "")
+	disks := r.watch()
+	p := r.open()
+	ctx := t.Context()
+	ok(t, p.CreateNamespace(ctx, "ns"))
+	for i := range 20 {
+		_, err := p.Put(ctx, "ns", fmt.Sprint("o", i), []byte("data"), ovs.PutOptions{})
+		ok(t, err)
+	}
+	var mu sync.Mutex
+	deletions := 0
+	for i, w := range *disks {
+		w.set(func(op string, _ asd.Key) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if op != "delete" {
+				return nil
+			}
+			if i == 0 {
+				return errDown
+			}
+			deletions++
+			return nil
+		})
+	}
+	for i := range 20 {
+		ok(t, p.Delete(ctx, "ns", fmt.Sprint("o", i)))
+	}
+	_ = p.Maintain(ctx)
+	for range 3 {
+		_ = p.Maintain(ctx)
+	}
+	mu.Lock()
+	if deletions > 200 { // 100, some of them by two passes at once
+		t.Errorf("%d deletions on the other disks, 100 are to be done", deletions)
+	}
+	mu.Unlock()
+	if n := r.count(p); n != 20 {
+		t.Fatalf("%d fragments, want 20 on the disk that fails", n)
+	}
+	(*disks)[0].set(nil)
+	ok(t, p.Maintain(ctx))
+	if n := r.count(p); n != 0 {
+		t.Fatalf("%d fragments left", n)
+	}
+}
+
+// queued are the repair queues' entries.
+func queued(t *testing.T, p *Proxy) (all []ovs.Pair) {
+	t.Helper()
+	for _, g := range p.groups {
+		page, err := g.reg.Range(t.Context(), ovs.RangeOptions{From: []byte{keyRepair}, To: []byte{keyRepair + 1}, Limit: 1000})
+		ok(t, err)
+		all = append(all, page...)
+	}
+	return all
+}
+
+// TestLostDiskIsNoWork: while an object's disk is away and no other can take its fragment, the maintenance does not read
+// the object, however often reads meet it; once the disk is back the queue empties.
+func TestLostDiskIsNoWork(t *testing.T) {
+	r := newRig(t, vfs.NewCrash(1), "")
+	disks := r.watch()
+	p := r.open()
+	ok(t, p.CreateNamespace(t.Context(), "ns"))
+	data := backendtest.Bytes(1, 90_000, false)
+	_, err := p.Put(t.Context(), "ns", "o", data, ovs.PutOptions{})
+	ok(t, err)
+	ok(t, p.Close())
+	r.asds = 5
+	p = r.open()
+	repairGets := func() (n int) {
+		t.Helper()
+		read(t, p, "o", data, 0, len(data))
+		for _, w := range *disks {
+			w.gets = nil
+		}
+		ok(t, p.Maintain(t.Context()))
+		for _, w := range *disks {
+			n += len(w.gets)
+		}
+		return n
+	}
+	for round := range 3 {
+		if n := repairGets(); n > 0 && round > 0 {
+			t.Errorf("round %d: the repair made %d reads for nothing", round, n)
+		}
+		if len(queued(t, p)) != 1 {
+			t.Fatal("not queued")
+		}
+	}
+	ok(t, p.Close())
+	r.asds = 6
+	p = r.open()
+	read(t, p, "o", data, 0, len(data))
+	ok(t, p.Maintain(t.Context()))
+	if q := queued(t, p); len(q) != 0 {
+		t.Fatalf("still queued once the disk is back: %v", q)
+	}
+	ok(t, allGood(p, "o"))
+}
+
+// TestSuspectOfDeletedSpace: what a read reported of a namespace that goes leaves nothing behind.
+func TestSuspectOfDeletedSpace(t *testing.T) {
+	r := newRig(t, vfs.NewCrash(1), "")
+	p := r.open()
+	ok(t, p.CreateNamespace(t.Context(), "ns"))
+	data := backendtest.Bytes(1, 9000, false)
+	_, err := p.Put(t.Context(), "ns", "o", data, ovs.PutOptions{})
+	ok(t, err)
+	r.lose(p, "ns", "o", 0)
+	read(t, p, "o", data, 0, len(data))
+	ok(t, p.DeleteNamespace(t.Context(), "ns"))
+	ok(t, p.Maintain(t.Context()))
+	ok(t, p.Maintain(t.Context()))
+	if q := queued(t, p); len(q) != 0 {
+		t.Fatalf("left in the queue: %q", q)
 	}
 }
 

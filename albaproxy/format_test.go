@@ -86,6 +86,9 @@ func TestRoundTrip(t *testing.T) {
 	for _, size := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 5*blockSize + 7} {
 		data := backendtest.Bytes(uint64(size), size, true)
 		stored, table := pack(data)
+		if n := uint64(len(stored)); n > packedMost(size) || cap(stored) != int(packedMost(size)) {
+			t.Errorf("%d bytes are packed in %d, more than %d", size, n, packedMost(size))
+		}
 		tail := encodeTable(table)
 		if !bytes.HasSuffix(stored, tail) {
 			t.Fatal("the table does not end the stream")

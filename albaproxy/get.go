@@ -3,8 +3,12 @@ package albaproxy
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
 
 	"ovs"
+	"ovs/albaproxy/asd"
 )
 
 // Get implements ovs.Backend. A range within one unit of uncompressed data is one read from one ASD.
@@ -23,16 +27,17 @@ func (p *Proxy) Get(ctx context.Context, ns, name string, off uint64, dst []byte
 	if err != nil {
 		return 0, ovs.E(op, ovs.KindUnknown, ns+"/"+name, err)
 	}
-	r := reader{p: p, ctx: ctx, space: s, name: name, manifest: m}
+	r := reader{p: p, ctx: ctx, space: s, name: name, manifest: m, patience: patience}
 	n, err := r.read(off, dst)
 	if err != nil && ctx.Err() == nil {
-		// The manifest may have been replaced (repair) or deleted since it was read: look again, once.
+		// The manifest may have been replaced (repair) or deleted since it was read, and a disk may only be slow: look again,
+		// once, and wait for every disk now.
 		now, again := g.manifests.fresh(ctx, key)
 		switch {
 		case again != nil:
 			err = again
-		case !equalPlaces(now, m):
-			r.manifest = now
+		case r.hurried.Load() || !slices.Equal(now.fragments, m.fragments):
+			r.manifest, r.patience = now, 0
 			n, err = r.read(off, dst)
 		}
 	}
@@ -42,18 +47,6 @@ func (p *Proxy) Get(ctx context.Context, ns, name string, off uint64, dst []byte
 	return n, nil
 }
 
-func equalPlaces(a, b *manifest) bool {
-	if len(a.fragments) != len(b.fragments) {
-		return false
-	}
-	for i := range a.fragments {
-		if a.fragments[i] != b.fragments[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // reader reads from one object by one manifest.
 type reader struct {
 	p     *Proxy
@@ -61,6 +54,8 @@ type reader struct {
 	space space
 	name  string
 	*manifest
+	patience time.Duration // how long a disk that hangs is waited for; 0: as long as ctx lasts
+	hurried  atomic.Bool   // some disk was not waited for to the end
 }
 
 var errWhole = errors.New("the object's checksum is wrong though each unit's is right")
@@ -157,8 +152,10 @@ func (r *reader) readStored(off uint64, dst []byte) error {
 // readSpan reads rows of one data fragment and copies what dst wants of them. lost are the rows that are missing or wrong.
 func (r *reader) readSpan(s span, off uint64, dst []byte) (lost []span, err error) {
 	buf := r.p.buffers.get((s.to - s.from) * r.stride())
-	defer buf.release()
-	right, _ := r.fetch(s, buf.b)
+	right, answered := r.fetch(s, buf.b)
+	if answered { // else the call may still write to it
+		defer buf.release()
+	}
 	for row := s.from; row < s.to; row++ {
 		if right == nil || !right[row-s.from] {
 			if n := len(lost); n > 0 && lost[n-1].to == row {
@@ -185,9 +182,9 @@ func (r *reader) copyUnit(fragment int, row uint64, unit []byte, off uint64, dst
 	}
 }
 
-// fetch reads rows of a fragment into buf and says which are right; nil: none, the fragment is not there. reachable is
-// false where its ASD did not answer, so that the fragment may well be good.
-func (r *reader) fetch(s span, buf []byte) (right []bool, reachable bool) {
+// fetch reads rows of a fragment into buf and says which are right; nil: none, the fragment is not there. answered is
+// false where its ASD could not tell, so that the fragment may well be good, and buf may still be written to.
+func (r *reader) fetch(s span, buf []byte) (right []bool, answered bool) {
 	f := r.fragments[s.fragment]
 	if f.disk == 0 {
 		return nil, true
@@ -198,9 +195,9 @@ func (r *reader) fetch(s span, buf []byte) (right []bool, reachable bool) {
 		return nil, false
 	}
 	key := r.key(r.space.id, s.fragment)
-	n, err := d.Get(r.ctx, key, r.offset(s.from), buf)
+	n, err := r.get(d, key, r.offset(s.from), buf)
 	if err != nil {
-		if r.ctx.Err() == nil {
+		if r.ctx.Err() == nil && !errors.Is(err, errHangs) {
 			r.bad(s, err)
 		}
 		return nil, !ovs.Is(err, ovs.KindIO) && !ovs.Is(err, ovs.KindTimeout) && !ovs.Is(err, ovs.KindClosed)
@@ -215,6 +212,15 @@ func (r *reader) fetch(s span, buf []byte) (right []bool, reachable bool) {
 		}
 	}
 	return right, true
+}
+
+// get asks a disk, as long as patience lasts.
+func (r *reader) get(d *disk, k asd.Key, off uint64, dst []byte) (int, error) {
+	n, err := d.get(r.ctx, r.patience, k, off, dst)
+	if errors.Is(err, errHangs) {
+		r.hurried.Store(true)
+	}
+	return n, err
 }
 
 // bad reports rows that could not be read.

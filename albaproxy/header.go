@@ -5,6 +5,7 @@ import (
 
 	"ovs"
 	"ovs/albaproxy/asd"
+	"ovs/internal/decode"
 )
 
 // header stands at the front of each fragment and says all that is needed to rebuild the object from its fragments alone.
@@ -64,19 +65,19 @@ func decodeHeader(b []byte) (header, error) {
 	if b[len(headerMagic)] != headerVersion {
 		return header{}, ovs.E(op, ovs.KindNotSupported, nil, errVersion)
 	}
-	d := decoder{b: b[len(headerMagic)+1 : end]}
+	d := decode.Of(b[len(headerMagic)+1 : end])
 	h := header{
-		key: asd.Key{Namespace: d.uint64(), Epoch: d.uint64(), Attempt: d.uint64(), Index: d.byte()},
-		k:   int(d.byte()), m: int(d.byte()), codec: codec(d.byte()), unit: d.uint32(),
-		size: d.uint64(), checksum: d.uint32(), stored: d.uint64(), storedSum: d.uint32(), table: d.uint32(),
+		key: asd.Key{Namespace: d.Uint64(), Epoch: d.Uint64(), Attempt: d.Uint64(), Index: d.Uint8()},
+		k:   int(d.Uint8()), m: int(d.Uint8()), codec: codec(d.Uint8()), unit: d.Uint32(),
+		size: d.Uint64(), checksum: d.Uint32(), stored: d.Uint64(), storedSum: d.Uint32(), table: d.Uint32(),
 	}
-	h.namespace = string(d.take(uint64(d.byte())))
-	h.name = string(d.take(uint64(d.byte())))
-	for _, c := range d.b {
-		d.bad = d.bad || c != 0
+	h.namespace = string(d.Take(uint64(d.Uint8())))
+	h.name = string(d.Take(uint64(d.Uint8())))
+	for _, c := range d.Take(uint64(d.Left())) {
+		d.Check(c == 0)
 	}
-	if d.bad {
-		return header{}, ovs.E(op, ovs.KindCorrupt, nil, errMalformed)
+	if err := whole(op, d); err != nil {
+		return header{}, err
 	}
 	return h, nil
 }

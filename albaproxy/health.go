@@ -10,7 +10,7 @@ import (
 // Health is what an operator should know of a backend.
 type Health struct {
 	InUse   int       // ASDs in use
-	Pausing int       // of these: ASDs that take no fragments for a while, because a Put failed or they are full
+	Pausing int       // of these: ASDs that take no fragments for a while, because a Put failed or hangs, or they are full
 	Devices int       // devices under the ASDs in use: with fewer than the fragments of an object, parity mends damage, not a dead disk
 	LeftOut []LeftOut // ASDs that are not in use: their fragments count as lost
 	Rank    int       // the preset's policy that a Put would use now, from 0; -1: none can be met
@@ -39,7 +39,7 @@ func (p *Proxy) Health(ctx context.Context) (Health, error) {
 			devices[u.Device] = true
 		}
 		d.mu.Lock()
-		if time.Now().Before(d.until) {
+		if d.late > 0 || d.behind.Load() > 0 || time.Now().Before(d.until) {
 			h.Pausing++
 		}
 		d.mu.Unlock()

@@ -1,6 +1,7 @@
 package albaproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -22,16 +23,14 @@ func (p *Proxy) maintain() {
 		defer t.Stop()
 		collect = t.C
 	}
-	left := true
 	for {
-		err := p.clear(p.ctx, left)
-		left = left && err != nil
+		err := p.clear(p.ctx)
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-p.kick:
 		case <-repair.C:
-			err = errors.Join(err, p.repairQueues(p.ctx, true))
+			err = errors.Join(err, p.clearLeft(p.ctx), p.repairQueues(p.ctx, true))
 		case <-collect:
 			err = errors.Join(err, p.collect(p.ctx))
 		}
@@ -48,17 +47,23 @@ func (p *Proxy) Maintain(ctx context.Context) error {
 		return err
 	}
 	defer p.running.Done()
-	return errors.Join(p.clear(ctx, true), p.repairQueues(ctx, false))
+	return errors.Join(p.clear(ctx), p.clearLeft(ctx), p.repairQueues(ctx, false))
 }
 
-// clear works off what was deleted; left says whether to look for what ASDs missed while they were away.
-func (p *Proxy) clear(ctx context.Context, left bool) error {
+// clear works off what was deleted.
+func (p *Proxy) clear(ctx context.Context) error {
 	errs := []error{p.clearSpaces(ctx)}
 	for _, g := range p.groups {
 		errs = append(errs, p.discardQueue(ctx, g))
-		if left {
-			errs = append(errs, p.discardLeft(ctx, g))
-		}
+	}
+	return errors.Join(errs...)
+}
+
+// clearLeft works off what ASDs missed while they were away, or could not do.
+func (p *Proxy) clearLeft(ctx context.Context) error {
+	var errs []error
+	for _, g := range p.groups {
+		errs = append(errs, p.discardLeft(ctx, g))
 	}
 	return errors.Join(errs...)
 }
@@ -71,12 +76,11 @@ func (p *Proxy) clearSpaces(ctx context.Context) error {
 		deleted = append(deleted, s)
 		return err
 	})
+	errs := []error{err}
 	for _, s := range deleted {
-		if err == nil {
-			err = p.clearSpace(ctx, s)
-		}
+		errs = append(errs, p.clearSpace(ctx, s)) // one that a disk holds up does not hold up the others
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // clearSpace closes the namespace to every PUT still under way, then deletes its records and its fragments. What a cut-off
@@ -86,21 +90,28 @@ func (p *Proxy) clearSpace(ctx context.Context, s space) error {
 	if err != nil {
 		return err
 	}
-	if _, err := g.reg.Sequence(ctx, ovs.DeletePrefix(idKey(keyEpoch, s.id))); err != nil {
+	if err := clearRecords(ctx, g, s.id); err != nil {
 		return err
 	}
-	for _, kind := range []byte{keyManifest, keyRepair, keyDiscard, keyCollected} {
-		if err := deleteAll(ctx, g.reg, idKey(kind, s.id)); err != nil {
-			return err
-		}
-	}
+	var errs []error
 	for _, d := range p.disks {
-		if err := clearFragments(ctx, d, s.id); err != nil {
-			return err
-		}
+		errs = append(errs, clearFragments(ctx, d, s.id))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	_, err = p.cfg.ABM.Sequence(ctx, ovs.DeletePrefix(p.abmID(keyDeleted, s.id)))
 	return err
+}
+
+// clearRecords deletes a namespace's records in its group, the GC epoch first: no PUT succeeds after that.
+func clearRecords(ctx context.Context, g *group, ns uint64) error {
+	for _, kind := range []byte{keyEpoch, keyManifest, keyRepair, keyDiscard, keyCollected} {
+		if err := deleteAll(ctx, g.reg, idKey(kind, ns)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const clearPage = 500
@@ -137,15 +148,15 @@ func clearFragments(ctx context.Context, d *disk, ns uint64) error {
 
 // suspects are objects of which a read found something wrong, until the maintenance queues their repair.
 type suspects struct {
-	mu     sync.Mutex // guards below
-	list   map[suspectKey]*group
+	mu     sync.Mutex          // guards below
+	list   map[suspectKey]byte // why it is to be queued
 	warned time.Time
 	silent int // reports since the last warning
 }
 
 type suspectKey struct {
-	ns   uint64
-	name string
+	space space
+	name  string
 }
 
 const (
@@ -158,8 +169,12 @@ func (p *Proxy) suspect(s space, name string, rows span, disk uint64, err error)
 	q := &p.suspects
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.list) < maxSuspects && int(s.group) < len(p.groups) {
-		q.list[suspectKey{s.id, name}] = p.groups[s.group]
+	why := byte(repairSuspect)
+	if p.byID[disk] == nil { // known to be gone: the object need not be read to find out
+		why = repairIncomplete
+	}
+	if k := (suspectKey{s, name}); len(q.list) < maxSuspects {
+		q.list[k] = max(q.list[k], why)
 	}
 	if now := time.Now(); now.Sub(q.warned) >= warnInterval {
 		p.log.Warn("units are missing or wrong, others stand in for them", zap.String("namespace", s.name), zap.String("object", name),
@@ -171,25 +186,49 @@ func (p *Proxy) suspect(s space, name string, rows span, disk uint64, err error)
 	q.silent++
 }
 
-// queueSuspects puts what reads reported into the repair queues.
+// queueSuspects puts what reads reported into the repair queues. What cannot be queued is reported by later reads.
 func (p *Proxy) queueSuspects(ctx context.Context) error {
 	q := &p.suspects
 	q.mu.Lock()
 	list := q.list
-	q.list = map[suspectKey]*group{}
+	q.list = map[suspectKey]byte{}
 	q.mu.Unlock()
-	byGroup := map[*group][]ovs.Update{}
-	for k, g := range list {
-		byGroup[g] = append(byGroup[g], ovs.Set(objectKey(keyRepair, k.ns, k.name), []byte{repairSuspect}))
+	bySpace := map[space][]ovs.Pair{}
+	for k, why := range list {
+		bySpace[k.space] = append(bySpace[k.space], ovs.Pair{Key: objectKey(keyRepair, k.space.id, k.name), Value: []byte{why}})
 	}
 	var errs []error
-	for g, updates := range byGroup {
-		for len(updates) > 0 {
-			n := min(len(updates), clearPage)
-			_, err := g.reg.Sequence(ctx, updates[:n]...)
-			errs = append(errs, err)
-			updates = updates[n:]
+	for s, entries := range bySpace {
+		g, err := p.group(s)
+		for len(entries) > 0 && err == nil {
+			n := min(len(entries), clearPage)
+			err = queueSome(ctx, g.reg, s, entries[:n])
+			entries = entries[n:]
 		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// queueSome queues some objects of a namespace, those left out that are in the queue for the same reason or a better one.
+func queueSome(ctx context.Context, reg ovs.Registry, s space, entries []ovs.Pair) error {
+	keys := make([][]byte, len(entries))
+	for i, e := range entries {
+		keys[i] = e.Key
+	}
+	there, err := reg.MultiGet(ctx, keys)
+	if err != nil {
+		return err
+	}
+	updates := []ovs.Update{ovs.AssertExists([]byte(s.epoch))} // no queue of a namespace that went
+	for i, e := range entries {
+		if bytes.Compare(there[i], e.Value) < 0 {
+			updates = append(updates, ovs.Set(e.Key, e.Value))
+		}
+	}
+	if len(updates) == 1 {
+		return nil
+	}
+	_, err = reg.Sequence(ctx, updates...)
+	return ignoreConflict(err)
 }

@@ -78,33 +78,33 @@ func decodeManifest(b []byte) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &manifest{size: d.uvarint(), checksum: d.uint32(), codec: codec(d.byte())}
-	if seal := d.byte(); seal != 0 || m.codec > codecBlocks {
+	m := &manifest{size: d.Uvarint(), checksum: d.Uint32(), codec: codec(d.Uint8())}
+	if seal := d.Uint8(); seal != 0 || m.codec > codecBlocks {
 		return nil, ovs.E(op, ovs.KindNotSupported, nil, errVersion)
 	}
-	m.k, m.m = int(d.byte()), int(d.byte())
-	unit := d.uvarint()
-	m.unit, m.stored = uint32(unit), d.uvarint()
-	d.bad = d.bad || m.size > MaxObject || unit < minUnit || unit > maxUnit || m.k < 1 || m.n() > maxFragments || m.stored > 2*MaxObject
+	m.k, m.m = int(d.Uint8()), int(d.Uint8())
+	unit := d.Uvarint()
+	m.unit, m.stored = uint32(unit), d.Uvarint()
+	d.Check(m.size <= MaxObject && unit >= minUnit && unit <= maxUnit && m.k >= 1 && m.n() <= maxFragments && m.stored <= 2*MaxObject)
 	if m.codec == codecBlocks {
-		if m.table, err = decodeTable(d.take(d.uvarint())); err != nil {
+		if m.table, err = decodeTable(d.Take(d.Uvarint())); err != nil {
 			return nil, err
 		}
-		d.bad = d.bad || !m.tableFits()
+		d.Check(m.tableFits())
 	} else {
-		d.bad = d.bad || m.stored != m.size
+		d.Check(m.stored == m.size)
 	}
-	if d.bad {
+	if d.Bad() {
 		return nil, ovs.E(op, ovs.KindCorrupt, nil, errMalformed)
 	}
 	m.fragments = make([]place, m.n())
 	for i := range m.fragments {
 		f := &m.fragments[i]
-		if f.disk = d.uint64(); f.disk != 0 {
-			f.epoch, f.attempt = d.uvarint(), d.uint64()
+		if f.disk = d.Uint64(); f.disk != 0 {
+			f.epoch, f.attempt = d.Uvarint(), d.Uint64()
 		}
 	}
-	return m, d.end(op)
+	return m, whole(op, d)
 }
 
 // tableFits tells whether the table covers the object and lies in the stored stream.

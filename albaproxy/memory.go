@@ -24,8 +24,19 @@ type buffer struct {
 	home *sync.Pool
 }
 
+// bufferBits is the power of two that holds n bytes.
+func bufferBits(n uint64) int { return max(minBufferBits, bits.Len64(max(n, 1)-1)) }
+
+// bufferSize is the memory that get(n) takes.
+func bufferSize(n uint64) uint64 {
+	if size := bufferBits(n); size <= maxBufferBits {
+		return 1 << size
+	}
+	return n
+}
+
 func (p *buffers) get(n uint64) *buffer {
-	size := max(minBufferBits, bits.Len64(max(n, 1)-1))
+	size := bufferBits(n)
 	if size > maxBufferBits {
 		return &buffer{b: make([]byte, n)}
 	}

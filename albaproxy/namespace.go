@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // space is a namespace's record in the ABM group. Its id is the index of the command that made it: it never comes back.
@@ -47,16 +48,16 @@ func (s *space) encode() []byte {
 
 func decodeSpace(b []byte) (space, error) {
 	const op = "albaproxy.decodeSpace"
-	d := decoder{b: b}
-	if d.byte() != spaceVersion {
+	d := decode.Of(b)
+	if d.Uint8() != spaceVersion {
 		return space{}, ovs.E(op, ovs.KindNotSupported, nil, errVersion)
 	}
-	s := space{state: spaceState(d.byte()), id: d.uint64(), group: d.uint16()}
-	s.preset = string(d.take(uint64(d.byte())))
-	s.name = string(d.take(uint64(d.byte())))
-	d.bad = d.bad || s.state < spaceMaking || s.state > spaceDeleted
+	s := space{state: spaceState(d.Uint8()), id: d.Uint64(), group: d.Uint16()}
+	s.preset = string(d.Take(uint64(d.Uint8())))
+	s.name = string(d.Take(uint64(d.Uint8())))
+	d.Check(s.state >= spaceMaking && s.state <= spaceDeleted)
 	s.manifests, s.epoch = string(idKey(keyManifest, s.id)), string(idKey(keyEpoch, s.id))
-	return s, d.end(op)
+	return s, whole(op, d)
 }
 
 // maxTries bounds how often a change is tried again because something else changed meanwhile.

@@ -3,6 +3,7 @@ package albaproxy
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"ovs"
+	"ovs/internal/conformance/backendtest"
 	"ovs/internal/memregistry"
 	"ovs/internal/vfs"
 )
@@ -184,4 +186,39 @@ func TestClosed(t *testing.T) {
 	want(t, p.Maintain(ctx), ovs.KindClosed)
 	_, err = p.Usage(ctx)
 	want(t, err, ovs.KindClosed)
+}
+
+// TestBudgetCountsCompression: what compression makes is the proxy's memory, and is not made before the budget has room.
+func TestBudgetCountsCompression(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, vfs.NewCrash(1), "")
+		r.edit = func(c *Config) { c.InFlight, c.RepairEvery = 4<<20, 24*time.Hour }
+		p := r.open()
+		defer p.Close()
+		ok(t, p.CreateNamespace(t.Context(), "ns"))
+		all, err := p.budget.take(t.Context(), 4<<20)
+		ok(t, err)
+		data := backendtest.Bytes(1, 1<<20, false)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				_, err := p.Put(context.Background(), "ns", fmt.Sprint("o", i), data, ovs.PutOptions{Compress: true})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		runtime.ReadMemStats(&after)
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 4<<20 {
+			t.Errorf("20 Puts that wait for a budget of 4 MiB have allocated %d MiB", grown>>20)
+		}
+		p.budget.put(all)
+		wg.Wait()
+		one, err := p.budget.take(t.Context(), 4<<20)
+		ok(t, err) // all of it came back
+		p.budget.put(one)
+	})
 }

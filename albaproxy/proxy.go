@@ -76,7 +76,7 @@ func (p *Proxy) Stats() Stats {
 func newProxy(c Config) *Proxy {
 	p := &Proxy{
 		cfg: c, log: c.Log, byID: map[uint64]*disk{}, budget: newBudget(c.InFlight), kick: make(chan struct{}, 1),
-		codes: map[[2]int]reedsolomon.Encoder{}, suspects: suspects{list: map[suspectKey]*group{}}, attempts: attempts{held: map[heldEpoch]int{}},
+		codes: map[[2]int]reedsolomon.Encoder{}, suspects: suspects{list: map[suspectKey]byte{}}, attempts: attempts{held: map[heldEpoch]int{}},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.spaces = string(p.abmKey(keyNamespace))

@@ -45,8 +45,7 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 		return p.existing(c, old)
 	}
 	if o.Compress {
-		c.codec = codecBlocks
-		c.stored, c.table = pack(data)
+		c.codec, c.raw, c.stored, c.own = codecBlocks, data, nil, true
 	}
 	for try := 1; ; try++ {
 		full, err = p.attempt(ctx, g, c)
@@ -85,7 +84,7 @@ func (p *Proxy) attempt(ctx context.Context, g *group, c *content) (full bool, e
 	if err != nil {
 		return false, err
 	}
-	e, key, err := p.prepare(ctx, g, c, c.layout(pl.K, pl.M))
+	e, key, err := p.prepare(ctx, g, c, pl.K, pl.M)
 	if err != nil {
 		return false, err
 	}
@@ -102,10 +101,10 @@ func (p *Proxy) attempt(ctx context.Context, g *group, c *content) (full bool, e
 	return p.publish(ctx, g, c, m, e, key, stored)
 }
 
-// prepare encodes an object for a new attempt, under the budget and the namespace's GC epoch, both held until the last
-// holder of e lets go.
-func (p *Proxy) prepare(ctx context.Context, g *group, c *content, l layout) (e *encoded, key asd.Key, err error) {
-	taken, err := p.budget.take(ctx, int64(l.sizeAll()))
+// prepare packs and encodes an object for a new attempt, under the budget and the namespace's GC epoch, both held until
+// the last holder of e lets go.
+func (p *Proxy) prepare(ctx context.Context, g *group, c *content, k, m int) (e *encoded, key asd.Key, err error) {
+	taken, err := p.budget.take(ctx, c.memory(k, m))
 	if err != nil {
 		return nil, key, err
 	}
@@ -118,9 +117,13 @@ func (p *Proxy) prepare(ctx context.Context, g *group, c *content, l layout) (e 
 		p.attempts.end(c.space.id, epoch)
 		p.budget.put(taken)
 	}
+	if c.raw != nil {
+		c.stored, c.table = pack(c.raw)
+		c.raw = nil
+	}
 	id, err := p.attemptID()
 	if err == nil {
-		e, err = p.encode(c, l, free)
+		e, err = p.encode(c, c.layout(k, m), free)
 	}
 	if err != nil {
 		free()
@@ -185,7 +188,7 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 	// A disk that hangs holds up neither the caller nor its own fragment: it may end after Put did.
 	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTime)
 	results := make(chan written, len(disks))
-	left := 0
+	left := map[*disk]bool{} // those that have not answered
 	for i, d := range disks {
 		if d == nil {
 			continue
@@ -193,7 +196,7 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 		k := key
 		k.Index = uint8(i)
 		fragment := e.seal(c, storedSum, k)
-		left++
+		left[d] = true
 		e.holders.Add(1)
 		p.running.Go(func() {
 			defer e.release()
@@ -206,10 +209,13 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 			results <- written{i, d, err}
 		})
 	}
-	stored, left, err := gather(ctx, results, left, enough)
-	if left == 0 {
+	stored, err := gather(ctx, results, left, enough)
+	if len(left) == 0 {
 		cancel()
 		return stored, err
+	}
+	for d := range left {
+		d.lag(1)
 	}
 	e.holders.Add(1)
 	p.running.Go(func() {
@@ -217,7 +223,8 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 		defer cancel()
 		var late []written
 		for range left {
-			if w := <-results; w.err == nil {
+			w := <-results
+			if w.disk.lag(-1); w.err == nil {
 				late = append(late, w)
 			}
 		}
@@ -226,31 +233,31 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 	return stored, err
 }
 
-// gather collects results until none is left, or enough are good and slack has passed.
-func gather(ctx context.Context, results <-chan written, left, enough int) (stored []written, still int, err error) {
+// gather collects results until no disk is left, or enough are good and slack has passed.
+func gather(ctx context.Context, results <-chan written, left map[*disk]bool, enough int) (stored []written, err error) {
 	var late <-chan time.Time
 	var errs []error
-	for left > 0 {
+	for len(left) > 0 {
 		select {
 		case w := <-results:
-			left--
+			delete(left, w.disk)
 			if w.err != nil {
 				errs = append(errs, w.err)
 				continue
 			}
-			if stored = append(stored, w); len(stored) >= enough && late == nil && left > 0 {
+			if stored = append(stored, w); len(stored) >= enough && late == nil && len(left) > 0 {
 				timer := time.NewTimer(slack)
 				defer timer.Stop()
 				late = timer.C
 			}
 		case <-late:
-			return stored, left, nil
+			return stored, nil
 		case <-ctx.Done():
-			return stored, left, ovs.E("albaproxy.write", ovs.KindTimeout, nil, ctx.Err())
+			return stored, ovs.E("albaproxy.write", ovs.KindTimeout, nil, ctx.Err())
 		}
 	}
 	if len(stored) >= enough {
-		return stored, 0, nil
+		return stored, nil
 	}
 	kind := ovs.KindIO
 	for _, e := range errs {
@@ -258,7 +265,7 @@ func gather(ctx context.Context, results <-chan written, left, enough int) (stor
 			kind = ovs.KindNoSpace
 		}
 	}
-	return stored, 0, ovs.E("albaproxy.write", kind, nil, errors.Join(append(errs, errAgain)...))
+	return stored, ovs.E("albaproxy.write", kind, nil, errors.Join(append(errs, errAgain)...))
 }
 
 // discard deletes fragments of an attempt that came to nothing. What it leaves is the collector's.

@@ -42,7 +42,11 @@ func (r *reader) newStripe(from, to uint64) *stripe {
 	return s
 }
 
-func (s *stripe) release() { s.slab.release() }
+func (s *stripe) release() {
+	if !slices.Contains(s.silent, true) { // else a call may still write to it
+		s.slab.release()
+	}
+}
 
 // load reads the fragment's rows, as far as they are stored.
 func (s *stripe) load(i int) {
@@ -51,8 +55,8 @@ func (s *stripe) load(i int) {
 	if to <= s.from {
 		return
 	}
-	right, reachable := s.r.fetch(span{i, s.from, to}, s.units[i][:(to-s.from)*s.r.stride()])
-	s.silent[i] = !reachable
+	right, answered := s.r.fetch(span{i, s.from, to}, s.units[i][:(to-s.from)*s.r.stride()])
+	s.silent[i] = s.silent[i] || !answered
 	copy(s.right[i], right)
 }
 

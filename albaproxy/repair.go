@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/crc32"
 	"slices"
 	"time"
 
@@ -59,7 +60,7 @@ func (p *Proxy) repairPage(ctx context.Context, g *group, spaces map[uint64]spac
 	for _, pair := range page {
 		ns, name, _ := parseObjectKey(pair.Key)
 		s, ok := spaces[ns]
-		if !ok {
+		if !ok || len(pair.Value) != 1 {
 			continue // the namespace goes, and its queue with it
 		}
 		begin := time.Now()
@@ -114,16 +115,20 @@ func (p *Proxy) repairOne(ctx context.Context, g *group, s space, name string, e
 	if err != nil {
 		return err
 	}
-	r := &reader{p: p, ctx: ctx, space: s, name: name, manifest: m}
+	r := &reader{p: p, ctx: ctx, space: s, name: name, manifest: m, patience: callTime}
 	w := &work{r: r, g: g, entry: entry, old: old}
-	if err := w.plan(); err != nil || w.stored == nil && !w.settled {
+	if err := w.plan(); err != nil {
 		return err
 	}
-	if w.settled {
+	switch {
+	case w.settled:
 		_, err = g.reg.Sequence(ctx, ovs.Assert(key, old), w.unqueue(m))
-		return ignoreConflict(err)
+	case w.stored != nil:
+		err = w.remake()
+	case w.bad == w.missing && entry.Value[0] == repairSuspect: // it is known now what is wrong
+		_, err = g.reg.Sequence(ctx, ovs.Assert(key, old), ovs.TestAndSet(entry.Key, entry.Value, []byte{repairIncomplete}))
 	}
-	return w.remake()
+	return ignoreConflict(err)
 }
 
 func ignoreConflict(err error) error {
@@ -143,6 +148,7 @@ type work struct {
 	placement        // disks: for each fragment the one for a new fragment; nil: the old one is good, or no disk is to be had
 	keep      bool   // the object keeps its policy, and its good fragments
 	bad       int    // fragments that are missing or wrong; all where the policy changes
+	missing   int    // those of them without an ASD in use
 	settled   bool   // nothing is left to do
 	stored    []byte // the stored stream, checked
 }
@@ -157,10 +163,10 @@ func (w *work) plan() error {
 	if err := w.policy(); err != nil {
 		return err
 	}
-	if w.keep && bytes.Equal(w.entry.Value, []byte{repairIncomplete}) && !w.hopeful(spare) {
+	if w.keep && w.entry.Value[0] == repairIncomplete && !w.hopeful(spare) {
 		return nil
 	}
-	taken, err := p.budget.take(r.ctx, int64(2*r.sizeAll()))
+	taken, err := p.budget.take(r.ctx, int64(bufferSize(r.sizeAll())+r.stored))
 	if err != nil {
 		return err
 	}
@@ -201,14 +207,18 @@ func (w *work) policy() error {
 	return nil
 }
 
-// hopeful tells whether a fragment is known to be missing and there is a disk for it.
+// hopeful tells whether reading an incomplete object may help: a fragment is missing and there is a disk for it, or none is
+// missing any more.
 func (w *work) hopeful(spare []*disk) bool {
 	holds, missing := map[uint64]bool{}, false
 	for _, f := range w.r.fragments {
 		holds[f.disk] = true
 		missing = missing || w.r.p.byID[f.disk] == nil
 	}
-	return missing && slices.ContainsFunc(spare, func(d *disk) bool { return !holds[d.id] })
+	if !missing {
+		return w.r.p.complete(w.r.manifest)
+	}
+	return slices.ContainsFunc(spare, func(d *disk) bool { return !holds[d.id] })
 }
 
 // unqueue is the update of the queue once all fragments of m are good.
@@ -223,11 +233,15 @@ func (w *work) unqueue(m *manifest) ovs.Update {
 func (w *work) fillGaps(good []bool, spare []*disk) {
 	holds, have := map[uint64]bool{}, map[ovs.NodeID]int{}
 	for i, f := range w.r.fragments {
-		if d := w.r.p.byID[f.disk]; !good[i] {
-			w.bad++
-		} else if d != nil {
+		switch d := w.r.p.byID[f.disk]; {
+		case good[i]:
 			holds[f.disk] = true
 			have[d.node]++
+		case d == nil:
+			w.missing++
+			fallthrough
+		default:
+			w.bad++
 		}
 	}
 	spare = slices.DeleteFunc(slices.Clone(spare), func(d *disk) bool { return holds[d.id] })
@@ -255,7 +269,7 @@ func (r *reader) check(st *stripe) []bool {
 			continue
 		}
 		var b [headerSize]byte
-		if n, err := d.Get(r.ctx, r.key(r.space.id, i), 0, b[:]); err != nil || n < headerSize {
+		if n, err := r.get(d, r.key(r.space.id, i), 0, b[:]); err != nil || n < headerSize {
 			continue
 		}
 		h, err := decodeHeader(b[:])
@@ -280,35 +294,42 @@ func (r *reader) whole(st *stripe) ([]byte, error) {
 			r.copyUnit(i, row, st.units[i][row*r.stride():], 0, stored)
 		}
 	}
-	raw := stored
-	if r.codec == codecBlocks {
-		raw = make([]byte, r.size)
-		for i := range r.table {
-			b := &r.table[i]
-			if !b.unpack(raw[i*blockSize:min((i+1)*blockSize, len(raw))], stored[b.offset:][:b.stored]) {
-				return nil, ovs.E("albaproxy.repair", ovs.KindCorrupt, r.name, errMalformed)
-			}
-		}
-	}
-	if checksum(raw) != r.checksum {
+	if sum, ok := r.sum(stored); !ok || sum != r.checksum {
 		return nil, ovs.E("albaproxy.repair", ovs.KindCorrupt, r.name, errWhole)
 	}
 	return stored, nil
 }
 
+// sum is the checksum of the object in a stored stream.
+func (r *reader) sum(stored []byte) (sum uint32, ok bool) {
+	if r.codec == codecPlain {
+		return checksum(stored), true
+	}
+	raw := r.p.buffers.get(blockSize)
+	defer raw.release()
+	for i := range r.table {
+		b := &r.table[i]
+		dst := raw.b[:min(blockSize, r.size-uint64(i)*blockSize)]
+		if !b.unpack(dst, stored[b.offset:][:b.stored]) {
+			return 0, false
+		}
+		sum = crc32.Update(sum, castagnoli, dst)
+	}
+	return sum, true
+}
+
 // remake writes the new fragments, reads them back, and puts them into the manifest.
 func (w *work) remake() error {
 	r, p, ctx := w.r, w.r.p, w.r.ctx
-	c := &content{space: r.space, name: r.name, size: r.size, checksum: r.checksum, codec: r.codec, stored: w.stored, table: r.table, unit: r.unit}
-	l := c.layout(w.K, w.M)
-	e, key, err := p.prepare(ctx, w.g, c, l)
+	c := &content{space: r.space, name: r.name, size: r.size, checksum: r.checksum, codec: r.codec, stored: w.stored, own: true, table: r.table, unit: r.unit}
+	e, key, err := p.prepare(ctx, w.g, c, w.K, w.M)
 	if err != nil {
 		return err
 	}
 	defer e.release()
 	enough := 1
 	if !w.keep {
-		enough = l.n()
+		enough = e.n()
 	}
 	stored, err := p.write(ctx, c, e, key, w.disks, enough, w.keep)
 	if err == nil {
@@ -319,10 +340,10 @@ func (w *work) remake() error {
 		return err
 	}
 	var failed *ovs.AssertError
-	if err = w.swing(l, key, stored); errors.As(err, &failed) {
+	if err = w.swing(e.layout, key, stored); errors.As(err, &failed) {
 		p.discard(e, key, stored) // else the outcome is unknown: the fragments are the manifest's or the collector's
 	}
-	return ignoreConflict(err)
+	return err
 }
 
 // readBack keeps those fragments that their disks give back as they were written.
@@ -340,7 +361,9 @@ func (p *Proxy) readBack(ctx context.Context, e *encoded, key asd.Key, stored []
 			wrong = append(wrong, w)
 			p.log.Error("ASD does not give back what was written to it", zap.Uint64("asd", w.disk.id), zap.Stringer("key", k), zap.Error(err))
 		}
-		buf.release()
+		if err == nil { // else the call may still write to it
+			buf.release()
+		}
 	}
 	p.discard(e, key, wrong)
 	if len(right) < enough {

@@ -1,6 +1,7 @@
 package arakoon
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -159,11 +160,15 @@ func TestHostnameMayChange(t *testing.T) {
 	put(t, g, "n", "last")
 	n.Close()
 	raft := filepath.Join(cfg.Dir, "raft")
-	if err := adoptHostname(n.cfg.FS, raft, "old-name"); err != nil {
+	if err := adoptDirectory(n.cfg.FS, raft, "old-name"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(raft, "old-name")); err != nil {
 		t.Fatal(err)
+	}
+	flag, err := os.ReadFile(filepath.Join(raft, statusFile))
+	if err != nil || !bytes.Contains(flag, []byte("old-name")) {
+		t.Fatalf("Dragonboat's flag says %q, %v", flag, err)
 	}
 	n = openNode(t, cfg)
 	wants(t, openGroup(t, n, "config"), "n", "last")

@@ -34,6 +34,7 @@ type Group struct {
 	window  *window
 	reads   chan struct{}                                     // one token per read that runs
 	try     func(ctx context.Context, command []byte) outcome // hands a command to Raft once
+	index   func(ctx context.Context) outcome                 // asks Raft for a read index once
 	alone   atomic.Bool                                       // this member is the only voter, and has applied all that was committed before it led
 
 	started chan struct{} // closed when start has ended; failed holds then
@@ -58,7 +59,7 @@ func (n *Node) Group(ctx context.Context, name string) (ovs.Registry, error) {
 		g = &Group{
 			node: n, name: name, window: newWindow(), reads: make(chan struct{}, maxReads), started: make(chan struct{}),
 		}
-		g.try = g.proposeOnce
+		g.try, g.index = g.proposeOnce, g.indexOnce
 		n.groups[name] = g
 		n.workers.Go(g.run)
 	}
@@ -129,30 +130,6 @@ func (g *Group) start() (err error) {
 		err = errors.Join(err, n.host.StopReplica(shard, id))
 	}
 	return err
-}
-
-// barrier returns once the local store holds all that was committed before the call.
-func (g *Group) barrier(ctx context.Context) error {
-	for {
-		try, cancel := context.WithTimeout(ctx, tryTimeout)
-		_, err := g.node.host.SyncRead(try, g.place.Shard, nil)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return g.failure("arakoon.read", false, ctx.Err())
-		}
-		if !passes(err) && try.Err() == nil {
-			return g.failure("arakoon.read", false, err)
-		}
-		timer := time.NewTimer(minBackOff)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}
 }
 
 // compact snapshots the group, which flushes the store, and drops most of Raft's log.

@@ -311,3 +311,69 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+// TestShortDeadline: a read index takes a fraction of a tick, so a caller that gives it less than one is answered.
+func TestShortDeadline(t *testing.T) {
+	t.Parallel()
+	g := openGroup(t, openNode(t, config1(t.TempDir())), "config")
+	put(t, g, "k", "v")
+	g.alone.Store(false)
+	for range 100 { // a busy machine may need longer now and then
+		ctx, cancel := context.WithTimeout(context.Background(), rtt*time.Millisecond*9/10)
+		v, err := g.Get(ctx, []byte("k"))
+		cancel()
+		if string(v) == "v" {
+			return
+		}
+		if !ovs.Is(err, ovs.KindTimeout) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("none of 100 reads was answered")
+}
+
+// TestReadOfStopped: what no further try can mend ends a read at once.
+func TestReadOfStopped(t *testing.T) {
+	t.Parallel()
+	g := openGroup(t, openNode(t, config1(t.TempDir())), "config")
+	g.alone.Store(false)
+	if err := g.node.host.StopShard(g.place.Shard); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Get(background(t), []byte("k")); !ovs.Is(err, ovs.KindClosed) {
+		t.Fatal(err)
+	}
+}
+
+// TestCloseWhileReading: a read that waits for a leader ends with the node, not with its caller's deadline.
+func TestCloseWhileReading(t *testing.T) {
+	t.Parallel()
+	n := openNode(t, config1(t.TempDir()))
+	g := openGroup(t, n, "config")
+	g.alone.Store(false)
+	waiting := make(chan bool, 1)
+	g.index = func(ctx context.Context) outcome {
+		select {
+		case waiting <- true:
+		default:
+		}
+		if n.ctx.Err() == nil {
+			return outcome{} // no leader
+		}
+		return g.indexOnce(ctx)
+	}
+	got := make(chan error)
+	go func() {
+		_, err := g.Get(background(t), []byte("k"))
+		got <- err
+	}()
+	<-waiting
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close() }()
+	if err := <-got; !ovs.Is(err, ovs.KindClosed) {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}

@@ -34,7 +34,7 @@ func startHost(cfg Config, id string, b *book) (*dragonboat.NodeHost, error) {
 	if err != nil {
 		return nil, ovs.E("arakoon.startHost", ovs.KindIO, nil, err)
 	}
-	if err := adoptHostname(cfg.FS, path.Join(cfg.Dir, "raft"), hostname); err != nil {
+	if err := adoptDirectory(cfg.FS, path.Join(cfg.Dir, "raft"), hostname); err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {

@@ -14,40 +14,43 @@ import (
 	"ovs/internal/vfs"
 )
 
-// flagFile is Dragonboat's record of whose directory it is: 8 bytes of an MD5, then a raftpb.RaftDataStatus.
-const flagFile = "dragonboat.ds"
+// Dragonboat's flag files in its directory: 8 bytes of an MD5, then what it covers. Dragonboat makes them at its first
+// start and refuses to start when they say something else than its configuration, or nothing.
+const (
+	statusFile = "dragonboat.ds" // whose directory it is: a raftpb.RaftDataStatus
+	hostIDFile = "NODEHOST.ID"   // the node's name towards Raft
+)
 
-// adoptHostname makes Raft's directory that of the machine's present name. Dragonboat puts the name into a path and a
-// file and refuses to start when it changed; a node's identity is not the machine's name, so we rename both.
+// adoptDirectory makes Raft's directory one that Dragonboat will start on.
 //
-//	raft/<hostname>/<deployment>/dragonboat.ds
+//	raft/NODEHOST.ID
+//	raft/dragonboat.ds
+//	raft/<hostname>/<deployment>/…
 //
-// Directory first, then file; each step is atomic, and one that a crash left out is done at the next start.
-func adoptHostname(f vfs.FS, raft, hostname string) error {
+// A power cut in the first start can leave half a flag file: it goes, and Dragonboat makes it again. All that it says stands
+// in our own identity file too, or never changes. Dragonboat also puts the machine's name into a path and a flag file; a
+// node's identity is not the machine's name, so we rename both. Each step is atomic, and one that a crash left out is done
+// at the next start.
+func adoptDirectory(f vfs.FS, raft, hostname string) error {
 	names, err := hostnames(f, raft)
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return err
 	}
 	if len(names) > 1 {
-		return ovs.E("arakoon.adoptHostname", ovs.KindCorrupt, raft, fmt.Errorf("of more than one machine: %q", names))
+		return ovs.E("arakoon.adoptDirectory", ovs.KindCorrupt, raft, fmt.Errorf("of more than one machine: %q", names))
 	}
-	home := path.Join(raft, hostname)
-	if names[0] != hostname {
-		err = f.Rename(path.Join(raft, names[0]), home)
+	if len(names) == 1 && names[0] != hostname {
+		err = f.Rename(path.Join(raft, names[0]), path.Join(raft, hostname))
 		if err == nil {
 			err = f.SyncDir(raft)
 		}
 		if err != nil {
-			return ovs.E("arakoon.adoptHostname", ovs.KindIO, raft, err)
+			return ovs.E("arakoon.adoptDirectory", ovs.KindIO, raft, err)
 		}
 	}
-	deployments, err := f.ReadDir(home)
-	if err != nil {
-		return ovs.E("arakoon.adoptHostname", ovs.KindIO, home, err)
-	}
-	for _, d := range deployments {
-		if err := adoptFlag(f, path.Join(home, d.Name(), flagFile), hostname); err != nil {
-			return ovs.E("arakoon.adoptHostname", ovs.KindUnknown, d.Name(), err)
+	for _, name := range []string{hostIDFile, statusFile} {
+		if err := adoptFlag(f, path.Join(raft, name), hostname); err != nil {
+			return ovs.E("arakoon.adoptDirectory", ovs.KindIO, name, err)
 		}
 	}
 	return nil
@@ -70,40 +73,39 @@ func hostnames(f vfs.FS, raft string) (names []string, err error) {
 	return names, nil
 }
 
-// adoptFlag puts hostname into a flag file, if it is there and has another.
+// adoptFlag removes a flag file that is damaged, and puts hostname into the one that has another.
 func adoptFlag(f vfs.FS, name, hostname string) error {
 	b, err := readFile(f, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return ovs.E("arakoon.adoptFlag", ovs.KindIO, name, err)
+		return err
 	}
-	changed, err := withHostname(b, hostname)
+	if len(b) < 8 || string(flagSum(b[8:])) != string(b[:8]) {
+		return f.Remove(name)
+	}
+	if path.Base(name) != statusFile {
+		return nil
+	}
+	changed, err := withHostname(b[8:], hostname)
 	if err != nil || changed == nil {
 		return err
 	}
-	if err := replaceFile(f, name, changed); err != nil {
-		return ovs.E("arakoon.adoptFlag", ovs.KindIO, name, err)
-	}
-	return nil
+	return replaceFile(f, name, append(flagSum(changed), changed...))
 }
 
-// withHostname is the content of a flag file with another hostname; nil if it has that one (case does not matter).
+// withHostname is a RaftDataStatus with another hostname; nil if it has that one (case does not matter).
 func withHostname(b []byte, hostname string) ([]byte, error) {
 	var s raftpb.RaftDataStatus
-	if len(b) < 8 || string(flagSum(b[8:])) != string(b[:8]) || s.Unmarshal(b[8:]) != nil {
-		return nil, ovs.E("arakoon.flag", ovs.KindCorrupt, nil, nil)
+	if err := s.Unmarshal(b); err != nil {
+		return nil, err
 	}
 	if s.Hostname == "" || strings.EqualFold(s.Hostname, hostname) {
 		return nil, nil
 	}
 	s.Hostname = hostname
-	data, err := s.Marshal()
-	if err != nil {
-		return nil, ovs.E("arakoon.flag", ovs.KindIO, nil, err)
-	}
-	return append(flagSum(data), data...), nil
+	return s.Marshal()
 }
 
 func flagSum(data []byte) []byte {

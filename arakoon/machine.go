@@ -158,7 +158,7 @@ func recall(kept []byte, c *sequence.Command, index uint64) (r sequence.Result, 
 	return r, false, nil
 }
 
-// Lookup is the far side of a read index: by the time it is called, the store may be read. It reads nothing itself.
+// Lookup is not used: after a read index the store is read directly.
 func (m *machine) Lookup(any) (any, error) { return nil, nil }
 
 // Sync makes the state durable; Dragonboat drops commands from Raft's log after that.

@@ -22,7 +22,7 @@ func history(t *testing.T, seed uint64, plant func(*vfs.Crash), pictures int, pi
 	if plant != nil {
 		plant(disk)
 	}
-	n := openNode(t, Config{Dir: "data", FS: disk, Node: 1})
+	n := openNode(t, Config{Dir: "/data", FS: disk, Node: 1})
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	var acknowledged [4]atomic.Uint64
 	total, due := make(chan bool, 1024), make(chan bool)
@@ -64,7 +64,7 @@ func history(t *testing.T, seed uint64, plant func(*vfs.Crash), pictures int, pi
 
 // recovered opens the node on a disk after a cut and says what is wrong.
 func recovered(d *vfs.Crash, low *[4]uint64) error {
-	n, err := Open(Config{Dir: "data", FS: d, Node: 1})
+	n, err := Open(Config{Dir: "/data", FS: d, Node: 1})
 	if err != nil {
 		return err
 	}

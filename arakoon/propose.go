@@ -19,8 +19,8 @@ const (
 
 // outcome is what became of one try.
 type outcome struct {
-	result sequence.Result
-	done   bool  // result holds
+	answer []byte
+	done   bool  // answer holds
 	taken  bool  // Raft has it: it may be applied even if done is false
 	err    error // nothing can come of further tries
 }
@@ -28,14 +28,29 @@ type outcome struct {
 // propose hands the same command to Raft until it is applied, ctx ends or the node closes.
 func (g *Group) propose(ctx context.Context, command []byte) (sequence.Result, error) {
 	const op = "arakoon.Sequence"
+	answer, err := g.repeat(ctx, op, func(ctx context.Context) outcome { return g.try(ctx, command) })
+	if err != nil {
+		return sequence.Result{}, err
+	}
+	return sequence.DecodeResult(answer)
+}
+
+// barrier returns once the local store holds all that was committed before the call.
+func (g *Group) barrier(ctx context.Context) error {
+	_, err := g.repeat(ctx, "arakoon.read", g.index)
+	return err
+}
+
+// repeat tries until something comes of it, ctx ends or the node closes.
+func (g *Group) repeat(ctx context.Context, op string, try func(ctx context.Context) outcome) ([]byte, error) {
 	taken, wait := false, minBackOff
 	for {
-		o := g.try(ctx, command)
+		o := try(ctx)
 		if o.done {
-			return o.result, nil
+			return o.answer, nil
 		}
 		if taken = taken || o.taken; o.err != nil {
-			return o.result, g.failure(op, taken, o.err)
+			return nil, g.failure(op, taken, o.err)
 		}
 		if o.taken {
 			continue // it took its time already
@@ -53,13 +68,30 @@ func (g *Group) propose(ctx context.Context, command []byte) (sequence.Result, e
 
 // proposeOnce hands a command to Raft and waits for it at most tryTimeout.
 func (g *Group) proposeOnce(ctx context.Context, command []byte) outcome {
+	return g.once(ctx, func() (*dragonboat.RequestState, error) {
+		return g.node.host.Propose(g.session, command, tryTimeout)
+	})
+}
+
+// indexOnce asks Raft for a read index and waits at most tryTimeout until it is applied here. A read has no effect to be
+// in doubt of. (SyncRead would do the same, but refuses a deadline that is nearer than a tick.)
+func (g *Group) indexOnce(ctx context.Context) outcome {
+	o := g.once(ctx, func() (*dragonboat.RequestState, error) {
+		return g.node.host.ReadIndex(g.place.Shard, tryTimeout)
+	})
+	o.taken = false
+	return o
+}
+
+// once makes one request of Dragonboat's.
+func (g *Group) once(ctx context.Context, ask func() (*dragonboat.RequestState, error)) outcome {
 	if err := ctx.Err(); err != nil {
 		return outcome{err: err}
 	}
 	if g.node.ctx.Err() != nil {
 		return outcome{err: dragonboat.ErrClosed}
 	}
-	rs, err := g.node.host.Propose(g.session, command, tryTimeout)
+	rs, err := ask()
 	if err != nil {
 		if passes(err) {
 			err = nil
@@ -75,8 +107,7 @@ func (g *Group) proposeOnce(ctx context.Context, command []byte) outcome {
 		defer rs.Release()
 		switch {
 		case r.Completed():
-			result, err := sequence.DecodeResult(r.GetResult().Data)
-			return outcome{result: result, done: err == nil, taken: true, err: err}
+			return outcome{answer: r.GetResult().Data, done: true}
 		case r.Terminated():
 			return outcome{taken: true, err: dragonboat.ErrShardClosed}
 		case r.Dropped():

@@ -4,6 +4,7 @@ import (
 	"hash/crc32"
 
 	"ovs"
+	"ovs/internal/fifo"
 )
 
 // batch is what one flush writes. The last of the queue is open to appends until the flusher takes it.
@@ -22,75 +23,10 @@ type batch struct {
 // off is the batch's offset in its segment. The slab stays as long as the batch is not flushed.
 func (b *batch) off() uint32 { return b.slab.base + uint32(b.start) }
 
-// records and syncs are lists strung together by Next, so that waiting costs no allocation.
-type records struct{ first, last *ovs.Record }
-
-func (q *records) push(r *ovs.Record) {
-	r.Next = nil
-	if q.last == nil {
-		q.first = r
-	} else {
-		q.last.Next = r
-	}
-	q.last = r
-}
-
-func (q *records) pop() *ovs.Record {
-	r := q.first
-	if q.first = r.Next; q.first == nil {
-		q.last = nil
-	}
-	r.Next = nil
-	return r
-}
-
-// join moves all of p to the end of q.
-func (q *records) join(p *records) {
-	if p.first == nil {
-		return
-	}
-	if q.last == nil {
-		q.first = p.first
-	} else {
-		q.last.Next = p.first
-	}
-	q.last = p.last
-	*p = records{}
-}
-
-type syncs struct{ first, last *ovs.LogSync }
-
-func (q *syncs) push(s *ovs.LogSync) {
-	s.Next = nil
-	if q.last == nil {
-		q.first = s
-	} else {
-		q.last.Next = s
-	}
-	q.last = s
-}
-
-func (q *syncs) pop() *ovs.LogSync {
-	s := q.first
-	if q.first = s.Next; q.first == nil {
-		q.last = nil
-	}
-	s.Next = nil
-	return s
-}
-
-func (q *syncs) join(p *syncs) {
-	if p.first == nil {
-		return
-	}
-	if q.last == nil {
-		q.first = p.first
-	} else {
-		q.last.Next = p.first
-	}
-	q.last = p.last
-	*p = syncs{}
-}
+type (
+	records = fifo.Queue[ovs.Record, *ovs.Record]
+	syncs   = fifo.Queue[ovs.LogSync, *ovs.LogSync]
+)
 
 // Append implements ovs.Log. What takes time, the checksum of the data, comes before the lock.
 func (l *Log) Append(r *ovs.Record) {
@@ -123,7 +59,7 @@ func (l *Log) Append(r *ovs.Record) {
 	b.seg.end = up(off + uint32(n))
 	l.note(o, r, b.seg, int64(n))
 	if r.Done != nil {
-		b.done.push(r)
+		b.done.Push(r)
 		b.waits = true
 	}
 	l.rouse(b)
@@ -200,19 +136,17 @@ func (l *Log) Sync(s *ovs.LogSync) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.ended:
-		go s.Done(s, l.refused())
 	case l.refused() != nil:
-		l.due.lateSyncs.push(s)
-		wake(l.completer)
+		l.due.lateSyncs.Push(s)
+		l.answer()
 	case l.tail != nil:
-		l.tail.syncs.push(s)
+		l.tail.syncs.Push(s)
 		l.tail.waits = true
 		l.rouse(l.tail)
 	case l.writing != nil:
-		l.writing.syncs.push(s)
+		l.writing.syncs.Push(s)
 	default:
-		l.due.syncs.push(s)
+		l.due.syncs.Push(s)
 		wake(l.completer)
 	}
 }
@@ -222,13 +156,10 @@ func (l *Log) refuse(r *ovs.Record, err error) {
 	if r.Done == nil {
 		return
 	}
-	switch {
-	case l.ended: // the completer is gone, and Done may not come from inside Append
-		go r.Done(r, err)
-	case l.refused() == nil: // this one alone: no room, or too big
+	if l.refused() == nil { // this one alone: no room, or too big
 		l.due.odd = append(l.due.odd, oddRecord{r, err})
-	default:
-		l.due.late.push(r)
+	} else {
+		l.due.late.Push(r)
 	}
-	wake(l.completer)
+	l.answer()
 }

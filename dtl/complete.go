@@ -25,14 +25,14 @@ type oddRecord struct {
 }
 
 func (d *due) empty() bool {
-	return d.done.first == nil && d.syncs.first == nil && d.late.first == nil && d.lateSyncs.first == nil &&
-		len(d.odd) == 0 && d.admitted.first == nil && d.denied.first == nil
+	return d.done.First() == nil && d.syncs.First() == nil && d.late.First() == nil && d.lateSyncs.First() == nil &&
+		len(d.odd) == 0 && d.admitted.First() == nil && d.denied.First() == nil
 }
 
 // tooLate enters those whose batch will not be flushed: before all that were appended after them.
 func (d *due) tooLate(done *records, waiting *syncs) {
-	done.join(&d.late)
-	waiting.join(&d.lateSyncs)
+	done.Join(&d.late)
+	waiting.Join(&d.lateSyncs)
 	d.late, d.lateSyncs = *done, *waiting
 	*done, *waiting = records{}, syncs{}
 }
@@ -73,6 +73,26 @@ func (l *Log) complete() {
 	}
 }
 
+// answer has what is due called back by the completer, or once that has ended by a goroutine of its own, since no callback may come
+// from inside a call. mu is held.
+func (l *Log) answer() {
+	if !l.ended {
+		wake(l.completer)
+		return
+	}
+	go func() {
+		for {
+			l.mu.Lock()
+			d, why := l.takeDue()
+			l.mu.Unlock()
+			if !d.busy { // nothing is left, or another is at it and will find the rest: so they come in order
+				return
+			}
+			l.callAll(d, why)
+		}
+	}()
+}
+
 // takeDue takes all callbacks that are due, unless the flusher is making some: it wakes the completer afterwards. What was
 // refused, or will not be flushed, waits until all before it has landed. mu is held.
 func (l *Log) takeDue() (due, error) {
@@ -97,8 +117,7 @@ func (l *Log) callAll(d due, refusal error) {
 	for _, o := range d.odd {
 		o.r.Done(o.r, o.err)
 	}
-	for d.admitted.first != nil {
-		r := d.admitted.pop()
+	for r := d.admitted.Pop(); r != nil; r = d.admitted.Pop() {
 		r.Admitted(r, nil)
 	}
 	if refusal == nil {
@@ -107,8 +126,7 @@ func (l *Log) callAll(d due, refusal error) {
 			refusal = errNoSpace
 		}
 	}
-	for d.denied.first != nil {
-		r := d.denied.pop()
+	for r := d.denied.Pop(); r != nil; r = d.denied.Pop() {
 		r.Admitted(r, refusal)
 	}
 	l.mu.Lock()
@@ -118,12 +136,10 @@ func (l *Log) callAll(d due, refusal error) {
 
 // callBack tells those who wait how their flush ended. A record may be used again as soon as its Done is called.
 func callBack(done records, waiting syncs, err error) {
-	for done.first != nil {
-		r := done.pop()
+	for r := done.Pop(); r != nil; r = done.Pop() {
 		r.Done(r, err)
 	}
-	for waiting.first != nil {
-		s := waiting.pop()
+	for s := waiting.Pop(); s != nil; s = waiting.Pop() {
 		s.Done(s, err)
 	}
 }

@@ -179,6 +179,25 @@ func TestDamageBelowMark(t *testing.T) {
 	}
 }
 
+// Damage is that of the record which it hit: those beside it in its batch, even in the same block, are there.
+func TestDamageBesideOthers(t *testing.T) {
+	b := newBench(t)
+	var hit, beside ovs.LogPos
+	for number := ovs.RecordNo(1); beside != hit+ovs.LogPos(frameBytes(5000)); number++ {
+		r, _ := logtest.Record(logtest.Ref(1), number, 5000)
+		r.Done = nil // it waits for the next one, for 50 ms
+		logtest.Admit(t, b.l, r)
+		b.l.Append(r)
+		hit, beside = r.Pos, b.write(2, number)
+	}
+	n := int(logtestLast(b, 2))
+	b.close()
+	b.flip(hit + 4999)
+	b.open()
+	b.wantCorrupt(1)
+	b.want(2, n)
+}
+
 // fill writes records of object o until two more segments are in use.
 func (b *bench) fill(o int) {
 	first, _ := b.where()
@@ -371,6 +390,40 @@ func TestNewerVersion(t *testing.T) {
 	}
 	if writes := b.disk.Steps() - steps; writes > 2 { // MkdirAll of what is there, and a flush
 		t.Fatalf("%d changes to a newer version's log", writes)
+	}
+}
+
+// A copy of a segment that somebody left beside it is not taken for one.
+func TestCopyOfSegment(t *testing.T) {
+	b := newBench(t)
+	b.write(1, 1)
+	b.close()
+	copyFile(t, b.disk, "log/"+slotName(0), "log/"+slotName(0)+".bak")
+	if _, err := Open(b.cfg); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Fatalf("opened with %v", err)
+	}
+	if err := b.disk.Remove("log/" + slotName(0) + ".bak"); err != nil {
+		t.Fatal(err)
+	}
+	b.open()
+	b.want(1, 1)
+}
+
+func copyFile(t *testing.T, disk vfs.FS, from, to string) {
+	t.Helper()
+	f, err := disk.OpenFile(from, os.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, _ := readable(f, 128<<10)
+	c, err := disk.OpenFile(to, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := writeFull(c, img, 0); err != nil {
+		t.Fatal(err)
 	}
 }
 

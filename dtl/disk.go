@@ -58,10 +58,13 @@ func writeRange(f vfs.File, b []byte, off int64) error {
 	return nil
 }
 
+// halfMade ends the name of a file that is not complete.
+const halfMade = ".new"
+
 // create makes a file of the given size, zero but for its first block, that is there under its name either whole or not
 // at all.
 func create(fsys vfs.FS, dir, name string, size int64, first []byte) error {
-	tmp := dir + "/" + name + ".new"
+	tmp := dir + "/" + name + halfMade
 	f, err := fsys.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|vfs.Direct, 0o600)
 	if err != nil {
 		return err

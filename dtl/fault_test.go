@@ -3,9 +3,11 @@ package dtl
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -168,6 +170,111 @@ func TestNoSpaceAtAll(t *testing.T) {
 	if err := mustOpen(t, cfg).Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What a kill left of a segment that was being made gives its space back, also where no other can be made.
+func TestHalfMadeSegment(t *testing.T) {
+	const size = 128 << 10
+	disk := vfs.NewCrash(1)
+	cfg := Config{FS: disk, Dir: "log", Size: 4 * size, SegmentSize: size, Rand: strings.NewReader("identity")}
+	if err := mustOpen(t, cfg).Close(); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, disk, "log/"+slotName(0), "log/"+slotName(9)+".new")
+	_, before, err := disk.Space("log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.KeepFree = 1 << 62 // it may not grow
+	mustOpen(t, cfg)
+	if _, now, err := disk.Space("log"); err != nil || now < before+size {
+		t.Fatalf("%d bytes free, %d before the start (%v)", now, before, err)
+	}
+}
+
+// A log whose segments are all taken opens on a full disk too: only then can owners bring to the backend what it holds.
+func TestStartWithoutRoom(t *testing.T) {
+	disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
+	cfg := Config{FS: disk, Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Rand: strings.NewReader("identity")}
+	disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 2 * 2, Err: syscall.ENOSPC})
+	l := mustOpen(t, cfg)
+	ref, last := logtest.Ref(1), ovs.RecordNo(0)
+	for {
+		r, done := logtest.Record(ref, last+1, 4096)
+		r.Urgent, r.Admitted = true, func(*ovs.Record, error) {}
+		if !l.Admit(r) {
+			break
+		}
+		l.Append(r)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		last++
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, cfg)
+	if l.open != nil || len(l.slots) > 0 {
+		t.Fatal("there is room")
+	}
+	if tails := l.Tails(); len(tails) != 1 || tails[0].First != 1 || tails[0].Last != last {
+		t.Fatalf("tails %+v, want 1 to %d", tails, last)
+	}
+	l.Release(ref, last)
+	logtest.Write(t, l, ref, last+1, 4096)
+}
+
+// While a flush takes long, what was admitted finds memory, however small segments are.
+func TestMemoryOfSmallSegments(t *testing.T) {
+	disk := &slowDisk{FS: vfs.NewCrash(1), gate: make(chan struct{})}
+	l := mustOpen(t, Config{FS: disk, Dir: "log", Size: 16 << 20, SegmentSize: MinSegment, Rand: strings.NewReader("identity")})
+	for number := ovs.RecordNo(1); number < 200; number++ { // all segments there are
+		logtest.Write(t, l, logtest.Ref(1), number, l.MaxRecord())
+	}
+	l.Release(logtest.Ref(1), 200)
+	settled(l)
+	disk.slow.Store(true)
+	var done []chan error
+	for number := ovs.RecordNo(200); number < 1000; number++ {
+		r, ch := logtest.Record(logtest.Ref(1), number, l.MaxRecord())
+		r.Admitted = func(*ovs.Record, error) {}
+		if !l.Admit(r) {
+			break
+		}
+		l.Append(r)
+		done = append(done, ch)
+	}
+	close(disk.gate)
+	for i, ch := range done {
+		if err := <-ch; err != nil {
+			t.Fatalf("record %d of %d: %v", i, len(done), err)
+		}
+	}
+}
+
+// slowDisk holds the flushes of segments up.
+type slowDisk struct {
+	vfs.FS
+	slow atomic.Bool
+	gate chan struct{}
+}
+
+type slowFile struct {
+	vfs.File
+	d *slowDisk
+}
+
+func (d *slowDisk) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	f, err := d.FS.OpenFile(name, flag, perm)
+	return slowFile{f, d}, err
+}
+
+func (f slowFile) Datasync() error {
+	if f.d.slow.Load() {
+		<-f.d.gate
+	}
+	return f.File.Datasync()
 }
 
 func TestNoDirect(t *testing.T) {

@@ -3,6 +3,8 @@ package dtl
 import (
 	"time"
 
+	"go.uber.org/zap"
+
 	"ovs"
 	"ovs/internal/vfs"
 )
@@ -141,8 +143,8 @@ func (l *Log) landed(b *batch, mark place, err error) {
 // here while the completer is at it. mu is held, and let go around callbacks.
 func (l *Log) finish(done records, waiting syncs) {
 	if l.due.busy || !l.due.empty() || !few(&done, &waiting) || l.head != nil && l.head.waits {
-		l.due.done.join(&done)
-		l.due.syncs.join(&waiting)
+		l.due.done.Join(&done)
+		l.due.syncs.Join(&waiting)
 		wake(l.completer)
 		return
 	}
@@ -157,11 +159,12 @@ func (l *Log) finish(done records, waiting syncs) {
 }
 
 func few(q *records, s *syncs) bool {
-	r := q.first
+	r := q.First()
 	for i := 0; i < inline && r != nil; i++ {
 		r = r.Next
 	}
-	return r == nil && s.first == s.last
+	w := s.First()
+	return r == nil && (w == nil || w.Next == nil)
 }
 
 // fail ends the log: nothing is written any more, and all that is not flushed is lost to it. mu is held.
@@ -170,12 +173,12 @@ func (l *Log) fail(err error) {
 		return
 	}
 	l.failed = ovs.E("dtl.flush", ovs.KindIO, l.cfg.Dir, err)
-	l.zap.Error("write log failed: nothing is written to it any more", errField(err))
+	l.zap.Error("write log failed: nothing is written to it any more", zap.Error(err))
 	var done records
 	var waiting syncs
 	for b := l.head; b != nil; b = b.next {
-		done.join(&b.done)
-		waiting.join(&b.syncs)
+		done.Join(&b.done)
+		waiting.Join(&b.syncs)
 	}
 	l.due.tooLate(&done, &waiting)
 	l.makeRoom()

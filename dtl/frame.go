@@ -37,7 +37,7 @@ func (h *batchHeader) decode(b []byte, seed, off uint32) bool {
 		length: le.Uint32(b[12:]), records: le.Uint32(b[16:]),
 		mark: place{le.Uint32(b[20:]), le.Uint32(b[24:])}, gen: le.Uint32(b[28:]), start: le.Uint64(b[32:]),
 	}
-	return h.length >= batchSize
+	return h.length >= batchSize && h.length <= MaxSegment
 }
 
 // frameBytes is what a record with n bytes of data takes in a batch.

@@ -22,6 +22,7 @@ type object struct {
 	since          time.Time // it began to wait, or got something
 	turn           time.Time // when its next record may come, while it is slowed down
 	asked          time.Time // when its owner was last asked for room
+	pleas          int       // how often in a row that brought nothing; deaf at most
 }
 
 func (o *object) queue(urgent bool) *records {
@@ -103,6 +104,7 @@ func (l *Log) Release(r ovs.Ref, upTo ovs.RecordNo) {
 	}
 	kept := o.holds[:0]
 	var over []*segment
+	used := o.used
 	for _, h := range o.holds {
 		n := h.bytes
 		if h.hi > upTo {
@@ -121,6 +123,9 @@ func (l *Log) Release(r ovs.Ref, upTo ovs.RecordNo) {
 	}
 	clear(o.holds[len(kept):])
 	o.holds = kept
+	if o.used < used {
+		o.pleas = 0
+	}
 	if upTo >= o.tail.First && o.tail.First != 0 {
 		o.tail.First = upTo + 1
 		if upTo >= o.tail.Last {

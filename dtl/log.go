@@ -62,14 +62,11 @@ type Log struct {
 	recordMost int   // bytes of data in the largest record
 	frameMost  int   // bytes of a batch of that record alone
 	usable     int64 // certain room of an empty segment
-	total      int64 // usable of all segments
-	slotsMost  int   // how many there may be
+	slotsMost  int   // how many segments there may be
 	dirtyMost  int64
 
 	reads   *bufpool.Pool
 	latency atomic.Int64 // nanoseconds of the last flush
-
-	cramped bool // the preparer's: growing failed, and that was said
 
 	flusher, completer, preparer chan struct{} // wake them
 	flusherGone                  chan struct{}
@@ -86,6 +83,8 @@ type Log struct {
 	slots    []*slot    // free
 	all      []*slot    // free or not
 	slotNext int        // the number of the next file
+	cramped  bool       // no other can be made for now
+	total    int64      // usable of all segments, those still to be made included
 	open     *segment
 	next     *segment   // prepared ahead
 	live     []*segment // open and those before it, by generation
@@ -158,8 +157,8 @@ func (l *Log) Stats() Stats {
 	return s
 }
 
-// Close flushes everything, makes all callbacks, and gives the directory up. Later records are Done with KindClosed, each
-// by a goroutine of its own; whoever waits for room is told so. No ReadAt or Replay may be under way.
+// Close flushes everything, makes all callbacks, and gives the directory up. Later records are Done with KindClosed; whoever
+// waits for room is told so. No ReadAt or Replay may be under way.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	if l.closing {
@@ -239,9 +238,9 @@ func (l *Log) measure(size int64) error {
 	l.frameMost = int(charge(l.recordMost)) - frameSize
 	l.slotsMost = max(minSegments, int(l.cfg.Size/size))
 	l.usable = l.left(&segment{end: block})
-	l.total = int64(l.slotsMost) * l.usable
+	l.reckon()
 	var err error
-	if l.memory, err = newSlabs(l.cfg.Memory, l.frameMost); err != nil {
+	if l.memory, err = newSlabs(l.cfg.Memory, l.frameMost, int(size)); err != nil {
 		return err
 	}
 	l.dirtyMost = l.memory.dirtyMost()
@@ -249,4 +248,12 @@ func (l *Log) measure(size int64) error {
 	return err
 }
 
-func errField(err error) zap.Field { return zap.Error(err) }
+// reckon sets how much room there is in all. What cannot be made for now does not count: shares, delay and what is kept for
+// urgent records are parts of what is there. mu is held.
+func (l *Log) reckon() {
+	n := l.slotsMost
+	if l.cramped {
+		n = len(l.all)
+	}
+	l.total = int64(n) * l.usable
+}

@@ -89,7 +89,7 @@ func Open(cfg Config) (_ *Log, err error) {
 		return nil, ovs.E(op, ovs.KindIO, superName, err)
 	}
 	vfs.Mark(cfg.FS, "log start flushed")
-	if err := l.firstSlots(); err != nil {
+	if err := l.firstSlot(); err != nil {
 		return nil, ovs.E(op, ovs.KindIO, cfg.Dir, err)
 	}
 	l.marked = true
@@ -134,7 +134,7 @@ func (l *Log) openSuper() (super, error) {
 // makeSuper begins a new log. Segments without a superblock are another's: they are not touched.
 func (l *Log) makeSuper() error {
 	const op = "dtl.Open"
-	names, err := l.segmentNames()
+	names, _, err := l.segmentNames()
 	if err != nil {
 		return err
 	}

@@ -107,21 +107,19 @@ func (l *Log) grow() bool {
 	if err == nil {
 		s, err = l.makeSlot(n)
 	}
-	if err != nil {
-		if !l.cramped {
-			l.zap.Warn("no new segment for the write log, which goes on with what it has", zap.Int("segment", n), errField(err))
-		}
-		l.cramped = true
-		return false
-	}
-	l.cramped = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.slots = append(l.slots, s)
-	l.slotNext++
-	l.all = append(l.all, s)
-	l.makeRoom()
-	return true
+	if err == nil {
+		l.slots = append(l.slots, s)
+		l.slotNext++
+		l.all = append(l.all, s)
+		l.makeRoom()
+	} else if !l.cramped {
+		l.zap.Warn("no new segment for the write log, which goes on with what it has", zap.Int("segment", n), zap.Error(err))
+	}
+	l.cramped = err != nil
+	l.reckon()
+	return err == nil
 }
 
 // mayGrow refuses where a segment more would take what is to be kept free.

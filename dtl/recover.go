@@ -48,15 +48,20 @@ func (l *Log) recover(s super) error {
 // openSegments opens all files and sorts them by generation.
 func (l *Log) openSegments() ([]*segment, error) {
 	const op = "dtl.Open"
-	names, err := l.segmentNames()
+	names, half, err := l.segmentNames()
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range half { // a kill came in between; their space may be all that there is
+		if err := l.cfg.FS.Remove(l.cfg.Dir + "/" + name); err != nil {
+			return nil, ovs.E(op, ovs.KindIO, name, err)
+		}
 	}
 	var lives []*segment
 	for _, name := range names {
 		s := &slot{}
-		if _, err := fmt.Sscanf(name, segmentPattern, &s.n); err != nil {
-			return nil, ovs.E(op, ovs.KindCorrupt, name, err)
+		if _, err := fmt.Sscanf(name, segmentPattern, &s.n); err != nil || name != slotName(s.n) {
+			return nil, ovs.E(op, ovs.KindCorrupt, name, errors.New("not the name of a segment"))
 		}
 		l.slotNext = max(l.slotNext, s.n+1)
 		if s.file, err = l.cfg.FS.OpenFile(l.cfg.Dir+"/"+name, os.O_RDWR|vfs.Direct, 0); err != nil {
@@ -80,26 +85,30 @@ func (l *Log) openSegments() ([]*segment, error) {
 		l.gen += 1 << 16 // past whatever the lost one had
 	}
 	l.slotsMost = max(l.slotsMost, len(l.all))
-	l.total = int64(l.slotsMost) * l.usable
+	l.reckon()
 	slices.SortFunc(lives, func(a, b *segment) int { return int(int64(a.gen) - int64(b.gen)) })
 	return lives, nil
 }
 
 const segmentPattern = "segment-%06d"
 
-func (l *Log) segmentNames() ([]string, error) {
+// segmentNames lists the segments, and those that were never completed.
+func (l *Log) segmentNames() (names, half []string, err error) {
 	entries, err := l.cfg.FS.ReadDir(l.cfg.Dir)
 	if err != nil {
-		return nil, ovs.E("dtl.Open", ovs.KindIO, l.cfg.Dir, err)
+		return nil, nil, ovs.E("dtl.Open", ovs.KindIO, l.cfg.Dir, err)
 	}
-	var names []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "segment-") && !strings.HasSuffix(e.Name(), ".new") {
-			names = append(names, e.Name())
+		switch name := e.Name(); {
+		case !strings.HasPrefix(name, "segment-"):
+		case strings.HasSuffix(name, halfMade):
+			half = append(half, name)
+		default:
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return names, half, nil
 }
 
 // lost is the generation of a segment of which not even that is known.
@@ -247,15 +256,21 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 	l.settle(g)
 }
 
-// firstSlots makes the first segments, so that there is one to begin in.
-func (l *Log) firstSlots() error {
-	for l.open == nil && len(l.slots) == 0 && len(l.all) < l.slotsMost {
-		s, err := l.makeSlot(l.slotNext)
-		if err != nil {
-			return err
-		}
-		l.slotNext++
-		l.all, l.slots = append(l.all, s), append(l.slots, s)
+// firstSlot makes a segment where there is none to begin in. A log in which something stands opens without one too: its owners
+// are to bring that to the backend, which gives room.
+func (l *Log) firstSlot() error {
+	if l.open != nil || len(l.slots) > 0 || len(l.all) == l.slotsMost {
+		return nil
 	}
+	l.preparer <- struct{}{} // it tries again
+	if len(l.live) > 0 {
+		return nil
+	}
+	s, err := l.makeSlot(l.slotNext)
+	if err != nil {
+		return err
+	}
+	l.slotNext++
+	l.all, l.slots = append(l.all, s), append(l.slots, s)
 	return nil
 }

@@ -53,7 +53,7 @@ func (l *Log) certain() int64 {
 }
 
 // free is certain plus the segments that are still to be made. mu is held.
-func (l *Log) free() int64 { return l.certain() + int64(l.slotsMost-len(l.all))*l.usable }
+func (l *Log) free() int64 { return l.certain() + l.total - int64(len(l.all))*l.usable }
 
 // Admit implements ovs.Log. When the log has failed or is closed it says true: Append says why nothing comes of it.
 func (l *Log) Admit(r *ovs.Record) bool {
@@ -65,11 +65,11 @@ func (l *Log) Admit(r *ovs.Record) bool {
 	}
 	o := l.object(r.Ref)
 	q := o.queue(r.Urgent)
-	if q.first == nil && !l.hopeless(r) && l.may(o, r) && l.paced(o, r) == 0 {
+	if q.First() == nil && !l.hopeless(r) && l.may(o, r) && l.paced(o, r) == 0 {
 		l.reserve(o, r)
 		return true
 	}
-	q.push(r)
+	q.Push(r)
 	if !o.waits {
 		o.waits, o.since = true, time.Now()
 		l.waiting = append(l.waiting, o)
@@ -137,7 +137,7 @@ func (l *Log) grant(now time.Time) time.Duration {
 	kept := l.waiting[:0]
 	for _, o := range l.waiting {
 		wait = min(wait, l.grantOne(o, now))
-		if o.urgent.first != nil || o.normal.first != nil {
+		if o.urgent.First() != nil || o.normal.First() != nil {
 			kept = append(kept, o)
 		} else {
 			o.waits = false
@@ -161,25 +161,26 @@ func (l *Log) grant(now time.Time) time.Duration {
 func (l *Log) grantOne(o *object, now time.Time) (wait time.Duration) {
 	wait = time.Hour
 	for _, q := range [2]*records{&o.urgent, &o.normal} {
-		for q.first != nil {
-			r := q.first
+		for q.First() != nil {
+			r := q.First()
 			if l.refused() != nil || l.hopeless(r) {
-				l.due.denied.push(q.pop())
+				l.due.denied.Push(q.Pop())
 				continue
 			}
 			if q == &o.normal && l.hungry || !l.roomFor(o, r) {
 				break
 			}
-			if wait = l.paced(o, r); wait > 0 {
+			if d := l.paced(o, r); d > 0 {
+				wait = d
 				break
 			}
-			q.pop()
+			q.Pop()
 			l.reserve(o, r)
-			l.due.admitted.push(r)
+			l.due.admitted.Push(r)
 			o.since = now
 		}
-		if q.first != nil && now.Sub(o.since) > patience {
-			l.due.denied.join(q)
+		if q.First() != nil && now.Sub(o.since) > patience {
+			l.due.denied.Join(q)
 		}
 	}
 	return wait
@@ -204,20 +205,23 @@ func (l *Log) makeRoom() {
 	}
 }
 
-// largest is how many of the biggest holders are asked for room at a time, besides all that hold the oldest segment.
-const largest = 4
+const (
+	largest = 4 // so many of the biggest holders are asked for room at a time, besides all that hold the oldest segment
+	deaf    = 3 // who was asked so often in a row and let nothing go is not waited for
+)
 
-// whomToAsk lists the objects whose owners are to move data to the backend: nobody while the log is half empty. mu is held.
+// whomToAsk lists the objects whose owners are to move data to the backend: nobody while the log is half empty. Which segment
+// is the oldest is said by those who may still let it go: one whose object is halted would hide all slow objects behind it.
+// mu is held.
 func (l *Log) whomToAsk(now time.Time) []ovs.Ref {
 	if l.cfg.Relieve == nil || l.refused() != nil || l.free() >= l.total/2 && len(l.waiting) == 0 || now.Sub(l.asked) < tick {
 		return nil
 	}
 	l.asked = now
-	var oldest *segment
-	for _, g := range l.live {
-		if g.holders > 0 {
-			oldest = g
-			break
+	oldest := ^uint32(0)
+	for _, o := range l.objects {
+		if len(o.holds) > 0 && o.pleas < deaf {
+			oldest = min(oldest, o.holds[0].seg.gen)
 		}
 	}
 	var refs []ovs.Ref
@@ -226,9 +230,8 @@ func (l *Log) whomToAsk(now time.Time) []ovs.Ref {
 		if len(o.holds) == 0 || now.Sub(o.asked) < time.Second {
 			continue
 		}
-		if o.holds[0].seg == oldest {
-			o.asked = now
-			refs = append(refs, o.ref)
+		if o.holds[0].seg.gen <= oldest {
+			refs = append(refs, o.plead(now))
 			continue
 		}
 		for i, t := range top {
@@ -241,9 +244,15 @@ func (l *Log) whomToAsk(now time.Time) []ovs.Ref {
 	}
 	for _, o := range top {
 		if o != nil {
-			o.asked = now
-			refs = append(refs, o.ref)
+			refs = append(refs, o.plead(now))
 		}
 	}
 	return refs
+}
+
+// plead notes that the owner is asked for room.
+func (o *object) plead(now time.Time) ovs.Ref {
+	o.asked = now
+	o.pleas = min(o.pleas+1, deaf)
+	return o.ref
 }

@@ -1,8 +1,10 @@
 package dtl
 
 import (
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,6 +223,100 @@ func TestRelieve(t *testing.T) {
 			t.Fatalf("waited %v", busy.longest)
 		}
 	})
+}
+
+// Who lets go of nothing, however often he is asked, does not hide the slow objects behind him: the log goes on without what
+// he holds. So does a segment that is kept as evidence of damage.
+func TestRelieveDeaf(t *testing.T) {
+	for _, evidence := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) { testRelieveDeaf(t, evidence) })
+	}
+}
+
+func testRelieveDeaf(t *testing.T, evidence bool) {
+	const many, first = 1500, 10
+	asked := make(chan ovs.Ref, 10*many)
+	l := roomLog(t, func(r ovs.Ref) { asked <- r })
+	defer l.Close()
+	deaf, busy := newClient(l, 1), newClient(l, 2)
+	if err := deaf.write(); err != nil {
+		t.Fatal(err)
+	}
+	if evidence {
+		l.mu.Lock()
+		l.open.holders++
+		l.mu.Unlock()
+		l.Release(deaf.ref, 1)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for r := range asked {
+			if r != deaf.ref {
+				l.Release(r, ^ovs.RecordNo(0))
+			}
+		}
+	}()
+	slow := 0
+	for i := range 3000 { // some three times the log
+		if err := busy.write(); err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+		for range 3 { // and 50 slow ones in each segment
+			r, _ := logtest.Record(logtest.Ref(first+slow%many), ovs.RecordNo(1+slow/many), 100)
+			r.Done = nil
+			logtest.Admit(t, l, r)
+			l.Append(r)
+			slow++
+		}
+	}
+	if busy.longest > 5*time.Second {
+		t.Errorf("waited %v", busy.longest)
+	}
+	close(asked)
+	<-ended
+}
+
+// Where the log cannot grow, shares and the last 5 % are reckoned of what is there: nobody takes what is kept for urgent records.
+func TestReserveWithoutGrowth(t *testing.T) {
+	for _, backendFull := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
+			disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 2 * 3, Err: syscall.ENOSPC})
+			l, err := Open(Config{
+				FS: disk, Dir: "log", Size: 4 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Rand: strings.NewReader("identity"),
+				Full: func() bool { return backendFull },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			hog := newClient(l, 1)
+			for hog.write() == nil {
+			}
+			if s := l.Stats(); backendFull && s.Used > s.Size*8/10 {
+				t.Errorf("a full backend leaves %d of %d bytes", s.Size-s.Used, s.Size)
+			}
+			urgent, done := logtest.Record(logtest.Ref(2), 1, 4096)
+			urgent.Urgent = true
+			start := time.Now()
+			logtest.Admit(t, l, urgent)
+			if d := time.Since(start); d > 0 {
+				t.Errorf("an urgent record waited %v", d)
+			}
+			l.Append(urgent)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			l.Release(hog.ref, hog.number)
+			large, done := logtest.Record(logtest.Ref(3), 1, l.MaxRecord())
+			logtest.Admit(t, l, large)
+			l.Append(large)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }
 
 // When the backend takes nothing, writes are refused at half a log, at once; what is urgent or carries no data goes on.

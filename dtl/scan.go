@@ -81,13 +81,12 @@ func readRecord(img []byte, seed, gen, at, end uint32) (frame, data []byte, ok b
 	return frame, img[at+frameSize : at+frameSize+n], true
 }
 
-// damage looks at a stretch that should have been batches: whose records were they? Those whose headers are intact are
-// entered in frames, so that the segment is kept; their blocks get sums that nothing matches.
+// damage looks at a stretch that should have been batches: whose records did not survive? All whose headers are intact are
+// entered in frames, so that the segment is kept. The sums are of what stands there now: a block may hold a part of a good
+// record beside one that is gone, and that one is never read, because its object is not replayed.
 func (s *scan) damage(img []byte, seed, gen, from, to uint32) hole {
 	h := hole{from: from, to: to}
-	for i := from / block; i < to/block; i++ {
-		s.sums[i] = ^crc(0, img[i*block:(i+1)*block])
-	}
+	sumBlocks(s.sums, from, img[from:to])
 	for off := from; off < to; {
 		var b batchHeader
 		if !b.decode(img[off:], seed, off) || off+up(b.length) > to || off+up(b.length) < off {
@@ -101,9 +100,11 @@ func (s *scan) damage(img []byte, seed, gen, from, to uint32) hole {
 				h.unknown = true
 				return h
 			}
-			var r ovs.Record
-			decodeFrame(frame, &r, seed, gen)
-			h.hit = append(h.hit, hit{r.Ref, r.Number})
+			if !recordIntact(frame, data) {
+				var r ovs.Record
+				decodeFrame(frame, &r, seed, gen)
+				h.hit = append(h.hit, hit{r.Ref, r.Number})
+			}
 			s.frames = append(s.frames, frame...)
 			at += uint32(frameBytes(len(data)))
 		}

@@ -123,8 +123,7 @@ func (l *Log) prepare() *segment {
 // settle looks whether a segment's life is over, or its index is due. It is called when the last batch on its way was
 // flushed, the last object let go, or its index was written. mu is held.
 func (l *Log) settle(g *segment) {
-	// An open segment that nobody holds ends early if it might not take the next record: there may be no other file.
-	over := g.state == full || g.state == sealed || g.state == open && l.left(g) < charge(l.recordMost)
+	over := g.state == full || g.state == sealed || g.state == open && l.left(g) < l.least()
 	switch {
 	case g.flights > 0:
 	case over && g.holders == 0:
@@ -134,6 +133,16 @@ func (l *Log) settle(g *segment) {
 		l.toSeal = append(l.toSeal, g)
 		wake(l.preparer)
 	}
+}
+
+// least is the room that an open segment which nobody holds has at least, or it ends early: for the largest record, since there
+// may be no other file, and where there is none, for what is kept for urgent ones besides. mu is held.
+func (l *Log) least() int64 {
+	n := charge(l.recordMost)
+	if l.next == nil && len(l.slots) == 0 {
+		n += l.total / 20
+	}
+	return n
 }
 
 // drop ends a segment's life: its slot is free, its positions are stale. mu is held.

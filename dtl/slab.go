@@ -28,8 +28,9 @@ type slabs struct {
 // slabCount is the least number of slabs: two at work, the others so that appends need not wait for a flush.
 const slabCount = 8
 
-func newSlabs(memory int64, frameMost int) (*slabs, error) {
-	size := max(int(memory/32), 2*(frameMost+block))
+// newSlabs makes as many as memory holds. One that were larger than a segment would never be filled.
+func newSlabs(memory int64, frameMost, segment int) (*slabs, error) {
+	size := max(min(int(memory/32), segment), 2*(frameMost+block))
 	pool, err := bufpool.New(size, max(memory, int64(slabCount*up(int64(size)))))
 	if err != nil {
 		return nil, err

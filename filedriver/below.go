@@ -6,6 +6,7 @@ import (
 
 	"ovs"
 	"ovs/internal/pagecache"
+	"ovs/internal/unit"
 )
 
 // TryReadBelow reads the current version out of memory (tail.Below).
@@ -61,17 +62,18 @@ func (v *version) eachCluster(dst []byte, off uint64, do func(part []byte, at, s
 }
 
 // ReadBelow reads the current version, from the backend where memory does not have it (tail.Below). A chunk that is gone
-// was replaced meanwhile: the version is read again, once.
+// was replaced meanwhile, if there is another version now: that is read then.
 func (f *file) ReadBelow(ctx context.Context, dst []byte, off uint64) error {
-	v := f.cur.Load()
-	err := f.readVersion(ctx, v, dst, off)
-	if ovs.Is(err, ovs.KindNotFound) {
-		if again := f.cur.Load(); again != v {
-			return f.readVersion(ctx, again, dst, off)
+	for {
+		v := f.cur.Load()
+		err := f.readVersion(ctx, v, dst, off)
+		if !ovs.Is(err, ovs.KindNotFound) {
+			return err
 		}
-		err = ovs.E("filedriver.Read", ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("a chunk that the table names is not there: %w", err))
+		if f.cur.Load() == v {
+			return ovs.E("filedriver.Read", ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("a chunk that the table names is not there: %w", err))
+		}
 	}
-	return err
 }
 
 func (f *file) readVersion(ctx context.Context, v *version, dst []byte, off uint64) error {
@@ -95,43 +97,32 @@ func (f *file) readVersion(ctx context.Context, v *version, dst []byte, off uint
 	return nil
 }
 
-// readChunk reads a range of one chunk with one ranged Get, checks every cluster and keeps them in the cache.
+// readChunk reads a range of one chunk with one ranged Get, checks every cluster and keeps them in the cache. Clusters past
+// the object's end are zeros.
 func (f *file) readChunk(ctx context.Context, c chunk, dst []byte, off uint64) error {
-	id, i := f.claim.Object, off/chunkSize
-	first := off % chunkSize / ovs.ClusterSize
-	last := (off%chunkSize + uint64(len(dst)) - 1) / ovs.ClusterSize
-	buf := make([]byte, (last-first+1)*unit)
-	got, err := f.d.cfg.Backend.Get(ctx, f.d.namespace, chunkName(id, int(i), c), first*unit, buf)
+	const op = "filedriver.Read"
+	name := c.of(f.claim.Object, int(off/chunkSize))
+	first, skip := off/ovs.ClusterSize, off%ovs.ClusterSize
+	buf := make([]byte, (skip+uint64(len(dst))+ovs.ClusterSize-1)/ovs.ClusterSize*unit.Size)
+	got, err := f.d.cfg.Backend.Get(ctx, f.d.namespace, name.Name(), first%chunkClusters*unit.Size, buf)
 	if err != nil {
 		return err
 	}
-	if got%unit != 0 {
-		return ovs.E("filedriver.Read", ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("chunk %d ends within a cluster", i))
+	if got%unit.Size != 0 {
+		return ovs.E(op, ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("chunk %s ends within a cluster", name.Name()))
 	}
-	have := uint64(got / unit) // clusters past the object's end are zeros
-	base := i * chunkSize / ovs.ClusterSize
-	for k := first; k <= last; k++ {
-		var data []byte
-		if k-first < have {
-			b := buf[(k-first)*unit:]
-			if data, err = checkCluster(b, id, base+k, c); err != nil {
-				return err
-			}
-			f.d.cfg.Cache.Put(f.page(base+k, c), data)
+	for at, u := first, buf[:got]; len(dst) > 0; at++ {
+		n := min(uint64(len(dst)), ovs.ClusterSize-skip)
+		if len(u) == 0 {
+			clear(dst)
+			return nil
 		}
-		begin, skip := k*ovs.ClusterSize, uint64(0)
-		if at := off % chunkSize; begin < at {
-			begin, skip = at, at-begin
+		if !unit.Check(u, name.Of(at), at) {
+			return ovs.E(op, ovs.KindCorrupt, f.claim.Ref, fmt.Errorf("cluster %d of chunk %s does not carry its proof", at, name.Name()))
 		}
-		part := dst[begin-off%chunkSize:]
-		if most := ovs.ClusterSize - skip; uint64(len(part)) > most {
-			part = part[:most]
-		}
-		if data == nil {
-			clear(part)
-		} else {
-			copy(part, data[skip:])
-		}
+		f.d.cfg.Cache.Put(f.page(at, c), u[:ovs.ClusterSize])
+		copy(dst[:n], u[skip:ovs.ClusterSize])
+		dst, skip, u = dst[n:], 0, u[unit.Size:]
 	}
 	return nil
 }

@@ -3,54 +3,49 @@ package filedriver
 import (
 	"context"
 
-	"ovs"
 	"ovs/internal/tail"
 )
 
-// piece is a chunk to be put.
-type piece struct {
-	name string
-	data []byte
-}
-
-// build makes the version that shows an interval over the old one, and the chunks that it needs. The same interval over the
-// same version gives the same bytes.
-func (f *file) build(s *tail.Sealed, old *version) (*version, []piece, error) {
+// build makes the version that shows an interval over the old one, and puts the chunks that it needs, one after the other:
+// one is in memory at a time. The same interval over the same version gives the same bytes.
+func (f *file) build(s *tail.Sealed, old *version, put func(ctx context.Context, name string, data []byte) error) (*version, error) {
 	next := &version{head: head{size: s.Size, complete: s.Last, time: s.Time, open: f.claim.Epoch, closed: append([]closed(nil), old.head.closed...)}}
 	next.head.trim()
 	if s.Size <= inlineMost {
 		content := make([]byte, s.Size)
 		if err := f.overlay(s, content, 0); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		for len(content) > 0 && content[len(content)-1] == 0 {
 			content = content[:len(content)-1]
 		}
 		next.head.inline = content
-		return next, nil, nil
+		return next, nil
 	}
 	next.head.hasTable = true
 	next.table = make([]chunk, (s.Size+chunkSize-1)/chunkSize)
 	if old.head.hasTable {
 		copy(next.table, old.table)
 	}
-	var pieces []piece
 	for _, i := range touched(s, old, len(next.table)) {
 		start := uint64(i) * chunkSize
 		content := make([]byte, min(chunkSize, s.Size-start))
 		if err := f.overlay(s, content, start); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		c := chunk{f.claim.Epoch, s.Last}
-		data := encodeChunk(content, f.claim.Object, i, c)
+		name := c.of(f.claim.Object, i)
+		data := encodeChunk(content, name)
 		if data == nil {
 			next.table[i] = chunk{}
 			continue
 		}
 		next.table[i] = c
-		pieces = append(pieces, piece{chunkName(f.claim.Object, i, c), data})
+		if err := put(f.ctx, name.Name(), data); err != nil {
+			return nil, err
+		}
 	}
-	return next, pieces, nil
+	return next, nil
 }
 
 // touched are the chunks below n that an interval changes, in order; content that leaves the head is one, too.
@@ -76,31 +71,27 @@ func touched(s *tail.Sealed, old *version, n int) []int {
 
 // overlay fills dst from off with the file as it is after the interval. All older intervals are in the current version.
 func (f *file) overlay(s *tail.Sealed, dst []byte, off uint64) error {
-	if err := f.retry(func(ctx context.Context) error { return f.ReadBelow(ctx, dst, off) }); err != nil {
+	return f.retry(f.ctx, func(ctx context.Context) error {
+		err := f.ReadBelow(ctx, dst, off)
+		end := off + uint64(len(dst))
+		s.Each(func(at, n uint64, e tail.Extent) bool {
+			if err != nil || at >= end {
+				return false
+			}
+			if at+n <= off {
+				return true
+			}
+			if at < off {
+				e, n, at = e.Advance(off-at), n-(off-at), off
+			}
+			part := dst[at-off : min(at+n, end)-off]
+			if e.Kind() == tail.Data {
+				err = s.ReadAt(e, part)
+			} else {
+				clear(part)
+			}
+			return true
+		})
 		return err
-	}
-	var err error
-	end := off + uint64(len(dst))
-	s.Each(func(at, n uint64, e tail.Extent) bool {
-		if at+n <= off {
-			return true
-		}
-		if at >= end {
-			return false
-		}
-		if at < off {
-			e, n, at = e.Advance(off-at), n-(off-at), off
-		}
-		part := dst[at-off : min(at+n, end)-off]
-		if e.Kind() != tail.Data {
-			clear(part)
-			return true
-		}
-		err = s.ReadAt(e, part)
-		return err == nil
 	})
-	if err != nil {
-		return ovs.E("filedriver.overlay", ovs.KindUnknown, f.claim.Ref, err)
-	}
-	return nil
 }

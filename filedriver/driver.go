@@ -10,7 +10,9 @@ import (
 
 	"ovs"
 	"ovs/internal/pagecache"
+	"ovs/internal/settle"
 	"ovs/internal/tail"
+	"ovs/internal/unit"
 )
 
 // Config is what a Driver is made of.
@@ -23,17 +25,20 @@ type Config struct {
 	Now      func() int64     // nanoseconds since 1970, rising
 	Zap      *zap.Logger      // nil: silent
 
-	Workers int           // goroutines for what may block: 8
-	SealAt  uint64        // bytes of data at which a flush begins by itself: 4 MiB
-	MaxAge  time.Duration // the longest that data wait for a flush: 10 minutes
+	SealAt uint64        // bytes of data at which a flush begins by itself: 4 MiB
+	MaxAge time.Duration // the longest that data wait for a flush: 10 minutes
 }
+
+const workers = 8 // goroutines of each pool
 
 // Driver keeps the files of one vPool. All share one namespace of the backend.
 type Driver struct {
 	cfg       Config
 	namespace string
-	reads     *tail.Pool // reads of the backend
-	flushes   *tail.Pool // flushes; apart, so that readers are not kept waiting by them
+	retry     time.Duration // the first pause before a failed step is tried again
+	reads     *tail.Pool    // reads of the backend
+	flushes   *tail.Pool    // flushes; apart, so that readers are not kept waiting by them
+	inline    *tail.Pool    // flushes of files that live in their heads
 	ctx       context.Context
 	stop      context.CancelFunc
 }
@@ -45,9 +50,6 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Pool == 0 || cfg.Log == nil || cfg.Backend == nil || cfg.Registry == nil || cfg.Cache == nil || cfg.Now == nil {
 		return nil, ovs.E("filedriver.New", ovs.KindInvalid, nil, errors.New("a part of the configuration is missing"))
 	}
-	if cfg.Workers <= 0 {
-		cfg.Workers = 8
-	}
 	if cfg.SealAt == 0 {
 		cfg.SealAt = 4 << 20
 	}
@@ -57,7 +59,8 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Zap == nil {
 		cfg.Zap = zap.NewNop()
 	}
-	d := &Driver{cfg: cfg, namespace: fmt.Sprintf("files-%016x", uint64(cfg.Pool)), reads: tail.NewPool(cfg.Workers), flushes: tail.NewPool(cfg.Workers)}
+	d := &Driver{cfg: cfg, namespace: fmt.Sprintf("files-%016x", uint64(cfg.Pool)), retry: 50 * time.Millisecond,
+		reads: tail.NewPool(workers), flushes: tail.NewPool(workers), inline: tail.NewPool(workers)}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -66,6 +69,7 @@ func New(cfg Config) (*Driver, error) {
 func (d *Driver) Close() error {
 	d.stop()
 	d.flushes.Close()
+	d.inline.Close()
 	d.reads.Close()
 	return nil
 }
@@ -98,6 +102,9 @@ func (d *Driver) Recover(ctx context.Context, c ovs.Claim) (ovs.Recovery, error)
 		ends[r.Epoch] = r.Number
 		return f.tail.Restore(r)
 	})
+	if err == nil && len(ends) > 0 {
+		err = settle.Log(ctx, d.cfg.Log)
+	}
 	if err != nil {
 		f.Close()
 		return ovs.Recovery{}, ovs.E(op, ovs.KindUnknown, c.Ref, err)
@@ -116,7 +123,6 @@ func (d *Driver) Recover(ctx context.Context, c ovs.Claim) (ovs.Recovery, error)
 		}
 	}
 	f.cur.Store(&version{head: next, table: v.table})
-	f.tail.Release()
 	f.leftovers.Store(true)
 	return ovs.Recovery{Close: []ovs.Update{ovs.Set(ovs.HeadKey(c.Object), next.encode())}, Object: f}, nil
 }
@@ -155,29 +161,29 @@ func (d *Driver) load(ctx context.Context, id ovs.ObjectID) (*version, error) {
 
 // Drop deletes all chunks of a file.
 func (d *Driver) Drop(ctx context.Context, id ovs.ObjectID) error {
-	err := d.sweep(ctx, id, nil)
+	err := d.sweep(ctx, id, func(string) bool { return true })
 	if err != nil && !ovs.Is(err, ovs.KindNotFound) {
 		return ovs.E("filedriver.Drop", ovs.KindUnknown, id, err)
 	}
 	return nil
 }
 
-// sweep deletes the file's chunks that keep does not hold.
-func (d *Driver) sweep(ctx context.Context, id ovs.ObjectID, keep map[string]bool) error {
-	prefix, after := chunkPrefix(id), ""
+// sweep deletes the file's chunks that are gone.
+func (d *Driver) sweep(ctx context.Context, id ovs.ObjectID, gone func(name string) bool) error {
+	prefix, after := unit.ChunkPrefix(id), ""
 	for {
 		page, err := d.cfg.Backend.List(ctx, d.namespace, prefix, after, 1000)
 		if err != nil {
 			return err
 		}
-		var gone []string
+		var names []string
 		for _, o := range page {
-			if after = o.Name; !keep[o.Name] {
-				gone = append(gone, o.Name)
+			if after = o.Name; gone(o.Name) {
+				names = append(names, o.Name)
 			}
 		}
-		if len(gone) > 0 {
-			if err := d.cfg.Backend.Delete(ctx, d.namespace, gone...); err != nil {
+		if len(names) > 0 {
+			if err := d.cfg.Backend.Delete(ctx, d.namespace, names...); err != nil {
 				return err
 			}
 		}

@@ -18,6 +18,7 @@ func testDriver(t *testing.T, e *drivertest.Env) (ovs.Driver, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.retry = 100 * time.Microsecond
 	return d, func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)

@@ -38,6 +38,8 @@ type file struct {
 	cur   atomic.Pointer[version] // replaced by the flush only
 
 	leftovers atomic.Bool // an earlier life may have left chunks that nothing names
+	started   atomic.Bool // something was asked of it: so it serves, and the epochs before are closed
+	failed    error       // the flush's: an interval that could not be brought to the backend, and will not be passed over
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -60,7 +62,7 @@ func (d *Driver) serve(c ovs.Claim, v *version) *file {
 	f.tail = tail.New(tail.Config{
 		Ref: c.Ref, Epoch: c.Epoch, Log: d.cfg.Log, Below: f, Pool: d.reads, Now: d.cfg.Now,
 		Last: v.head.complete, Size: v.head.size, Time: v.head.time,
-		SealAt: d.cfg.SealAt, UrgentTo: inlineMost, Began: f.began, Cut: f.startFlush,
+		SealAt: d.cfg.SealAt, UrgentTo: inlineMost, Began: f.began, Cut: f.startFlush, Halted: f.halted,
 	})
 	return f
 }
@@ -78,6 +80,7 @@ func (f *file) Write(w *ovs.Write) {
 		w.Done(w)
 		return
 	}
+	f.start()
 	f.tail.Write(w)
 }
 
@@ -89,12 +92,14 @@ func (f *file) Resize(ctx context.Context, size uint64) error {
 	if size > fileMost {
 		return ovs.E("filedriver.Resize", ovs.KindTooBig, f.claim.Ref, nil)
 	}
+	f.start()
 	return f.tail.Resize(ctx, size)
 }
 
 // Live is the tail's size and time; the space is what stands in the version and in the log, at most what the size takes.
 func (f *file) Live() ovs.Live {
 	l := f.tail.Live()
+	l.Halted = f.tail.Err()
 	l.Used = min(l.Used+f.cur.Load().used(), (l.Size+ovs.ClusterSize-1)&^(ovs.ClusterSize-1))
 	return l
 }
@@ -102,6 +107,7 @@ func (f *file) Live() ovs.Live {
 // Flush brings everything acknowledged so far to the backend or the head.
 func (f *file) Flush(ctx context.Context) error {
 	const op = "filedriver.Flush"
+	f.start()
 	f.tail.Seal()
 	done := make(chan error, 1)
 	f.mu.Lock()
@@ -137,6 +143,9 @@ func (f *file) Rest(ctx context.Context) ([]ovs.Update, error) {
 	return nil, nil
 }
 
+// layerTimeout bounds a Layer: a chunk may have to be put.
+const layerTimeout = time.Minute
+
 // Layer gives the file's chunks to the volume that it becomes. Content that lives in the head is put as a chunk first.
 func (f *file) Layer() (ovs.Layer, error) {
 	const op = "filedriver.Layer"
@@ -145,8 +154,10 @@ func (f *file) Layer() (ovs.Layer, error) {
 	table := v.table
 	if !v.head.hasTable && len(v.head.inline) > 0 {
 		c := chunk{f.claim.Epoch, v.head.complete}
-		data := encodeChunk(v.head.inline, id, 0, c)
-		if err := f.retry(func(ctx context.Context) error { return f.put(ctx, piece{chunkName(id, 0, c), data}) }); err != nil {
+		name := c.of(id, 0)
+		ctx, cancel := context.WithTimeout(f.ctx, layerTimeout)
+		defer cancel()
+		if err := f.put(ctx, name.Name(), encodeChunk(v.head.inline, name)); err != nil {
 			return l, ovs.E(op, ovs.KindUnknown, f.claim.Ref, err)
 		}
 		table = []chunk{c}
@@ -154,7 +165,7 @@ func (f *file) Layer() (ovs.Layer, error) {
 	for i, c := range table {
 		name := ""
 		if c != (chunk{}) {
-			name = chunkName(id, i, c)
+			name = c.of(id, i).Name()
 		}
 		l.Names = append(l.Names, name)
 	}
@@ -172,6 +183,19 @@ func (f *file) Close() {
 	f.stop()
 	f.tail.Close()
 	f.ended.Wait()
+}
+
+// start runs once, when the first change or flush shows that the file serves: what a start brought back from the log ages
+// from now on, and is flushed where it was cut.
+func (f *file) start() {
+	if f.started.Load() || f.started.Swap(true) {
+		return
+	}
+	f.tail.Release()
+	if _, rest := f.tail.Last(); !rest {
+		f.began()
+		f.startFlush()
+	}
 }
 
 // began starts the clock of an interval: it is flushed after MaxAge at the latest.

@@ -2,24 +2,26 @@ package filedriver
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
 	"ovs"
 	"ovs/internal/planted"
+	"ovs/internal/settle"
 	"ovs/internal/tail"
+	"ovs/internal/unit"
 )
 
-// A step that fails for a passing reason is tried again after a pause that doubles between these bounds.
-const (
-	pauseLeast = 50 * time.Millisecond
-	pauseMost  = 5 * time.Second
-)
+// ioTimeout bounds one call of backend or registry; what it did is unknown then, and asked again.
+const ioTimeout = time.Minute
 
 // startFlush queues a flush of all cut intervals, unless one is queued already.
 func (f *file) startFlush() {
+	pool := f.d.flushes
+	if f.tail.Live().Size <= inlineMost { // needs no backend: not kept waiting by those that do, should that be full
+		pool = f.d.inline
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -31,7 +33,7 @@ func (f *file) startFlush() {
 	}
 	f.flushing = true
 	f.ended.Add(1)
-	if !f.d.flushes.Submit(flusher{f}) {
+	if !pool.Submit(flusher{f}) {
 		f.flushing = false
 		f.ended.Done()
 	}
@@ -62,23 +64,28 @@ func (j flusher) Run() {
 	}
 }
 
-// flushAll brings the cut intervals to the backend in their order. An interval that failed for good halts the file: what is
-// in the log stays readable, and nothing is lost.
+// flushAll brings the cut intervals to the backend in their order. An interval that failed for good halts the file and is
+// not passed over: what is in the log stays readable, and nothing is lost.
 func (f *file) flushAll() error {
-	for {
+	for f.failed == nil {
 		s := f.tail.Next()
 		if s == nil {
 			return f.tail.Err()
 		}
-		if err := f.flush(s); err != nil {
-			if f.ctx.Err() != nil {
-				return ovs.E("filedriver.flush", ovs.KindClosed, f.claim.Ref, err)
-			}
-			f.d.cfg.Zap.Error("file halted: it cannot be brought to the backend", zap.Stringer("object", f.claim.Ref), zap.Error(err))
-			f.tail.Halt(err)
-			return err
+		if f.failed = f.flush(s); f.failed != nil && f.ctx.Err() == nil {
+			f.tail.Halt(f.failed)
 		}
 	}
+	if f.ctx.Err() != nil {
+		return ovs.E("filedriver.flush", ovs.KindClosed, f.claim.Ref, f.failed)
+	}
+	return f.failed
+}
+
+// halted is told once when the file takes no more writes. Live says so from then on.
+func (f *file) halted(err error) {
+	f.d.cfg.Zap.Error("file halted: it takes no more writes until the next start; what is durable is still read",
+		zap.Stringer("object", f.claim.Ref), zap.Error(err))
 }
 
 // flush makes a new version out of the current one and an interval, in steps that may each be repeated.
@@ -87,33 +94,24 @@ func (f *file) flush(s *tail.Sealed) error {
 		return err
 	}
 	old := f.cur.Load()
-	next, pieces, err := f.build(s, old)
+	if planted.FileHeadFirst {
+		next, err := f.build(s, old, func(context.Context, string, []byte) error { return nil })
+		if err == nil {
+			err = f.swing(old, next)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	next, err := f.build(s, old, f.put)
 	if err != nil {
 		return err
 	}
-	if !planted.FileHeadFirst {
-		if err := f.putAll(pieces); err != nil {
-			return err
-		}
+	if planted.FileDeleteFirst {
+		f.clean(old, next)
 	}
-	id := f.claim.Object
-	steps := []ovs.Update{f.claim.Assert(), ovs.Set(ovs.HeadKey(id), next.head.encode())}
-	switch {
-	case next.head.hasTable:
-		steps = append(steps, ovs.Set(tableKey(id), encodeTable(next.table)))
-	case old.head.hasTable:
-		steps = append(steps, ovs.DeletePrefix(tableKey(id)))
-	}
-	if err := f.retry(func(ctx context.Context) error {
-		_, err := f.d.cfg.Registry.Sequence(ctx, steps...)
+	if err := f.swing(old, next); err != nil {
 		return err
-	}); err != nil {
-		return err
-	}
-	if planted.FileHeadFirst {
-		if err := f.putAll(pieces); err != nil {
-			return err
-		}
 	}
 	f.cur.Store(next)
 	f.tail.Drop(s)
@@ -121,70 +119,69 @@ func (f *file) flush(s *tail.Sealed) error {
 	return nil
 }
 
-func (f *file) putAll(pieces []piece) error {
-	for _, p := range pieces {
-		if err := f.retry(func(ctx context.Context) error { return f.put(ctx, p) }); err != nil {
-			return err
-		}
+// swing makes head and table those of the next version.
+func (f *file) swing(old, next *version) error {
+	id := f.claim.Object
+	var table []ovs.Update
+	switch {
+	case next.head.hasTable:
+		table = append(table, ovs.Set(tableKey(id), encodeTable(next.table)))
+	case old.head.hasTable:
+		table = append(table, ovs.DeletePrefix(tableKey(id)))
 	}
-	return nil
+	from, to := old.head.encode(), next.head.encode()
+	return f.retry(f.ctx, func(ctx context.Context) error {
+		return settle.Swing(ctx, f.d.cfg.Registry, &f.claim, from, to, table...)
+	})
 }
 
-func (f *file) put(ctx context.Context, p piece) error {
-	_, err := f.d.cfg.Backend.Put(ctx, f.d.namespace, p.name, p.data, ovs.PutOptions{Unit: unit})
-	if ovs.Is(err, ovs.KindNotFound) { // the first file of the vPool
-		if err := f.d.cfg.Backend.CreateNamespace(ctx, f.d.namespace); err != nil {
-			return err
-		}
-		_, err = f.d.cfg.Backend.Put(ctx, f.d.namespace, p.name, p.data, ovs.PutOptions{Unit: unit})
-	}
-	return err
-}
-
-// retry repeats a step while its trouble may pass: the log keeps the data meanwhile.
-func (f *file) retry(step func(context.Context) error) error {
-	pause := pauseLeast
-	for {
-		ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
-		err := step(ctx)
-		cancel()
-		switch ovs.KindOf(err) {
-		case ovs.KindConflict, ovs.KindFenced, ovs.KindCorrupt, ovs.KindInvalid, ovs.KindNotSupported:
-			if err != nil {
-				return err
+// put brings a chunk to the backend.
+func (f *file) put(ctx context.Context, name string, data []byte) error {
+	b, ns := f.d.cfg.Backend, f.d.namespace
+	return f.retry(ctx, func(ctx context.Context) error {
+		_, err := b.Put(ctx, ns, name, data, ovs.PutOptions{Unit: unit.Size})
+		if ovs.Is(err, ovs.KindNotFound) { // the first file of the vPool
+			if err = b.CreateNamespace(ctx, ns); err == nil {
+				_, err = b.Put(ctx, ns, name, data, ovs.PutOptions{Unit: unit.Size})
 			}
 		}
-		if err == nil {
-			return nil
-		}
-		f.d.cfg.Zap.Debug("flush of a file waits", zap.Stringer("object", f.claim.Ref), zap.Error(err))
-		select {
-		case <-f.ctx.Done():
-			return errors.Join(err, f.ctx.Err())
-		case <-time.After(pause):
-			pause = min(2*pause, pauseMost)
-		}
-	}
+		return err
+	})
 }
 
-// clean deletes the chunks that the new version no longer names. What a failure or crash leaves is found by the first flush
-// of the next life.
+// retry repeats a step while its trouble may pass, until ctx ends: the log keeps the data meanwhile.
+func (f *file) retry(ctx context.Context, step func(context.Context) error) error {
+	say := func(cause error) {
+		f.d.cfg.Zap.Warn("flush of a file waits; the log keeps its data", zap.Stringer("object", f.claim.Ref), zap.Error(cause))
+	}
+	return settle.Do(ctx, f.d.retry, say, func() error {
+		once, cancel := context.WithTimeout(ctx, ioTimeout)
+		defer cancel()
+		return step(once)
+	})
+}
+
+// clean deletes the chunks that the new version no longer names. What a failure or crash leaves is found by the next flush,
+// if need be of the next life.
 func (f *file) clean(old, next *version) {
 	id := f.claim.Object
-	ctx, cancel := context.WithTimeout(f.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(f.ctx, ioTimeout)
 	defer cancel()
 	var err error
 	if f.leftovers.Swap(false) {
 		keep := map[string]bool{}
 		for i, c := range next.table {
-			keep[chunkName(id, i, c)] = true
+			keep[c.of(id, i).Name()] = true
 		}
-		err = f.d.sweep(ctx, id, keep)
+		err = f.d.sweep(ctx, id, func(name string) bool {
+			c, ok := unit.ParseChunk(name) // those of a newer epoch are another owner's
+			return !keep[name] && ok && c.Epoch <= f.claim.Epoch
+		})
 	} else {
 		var gone []string
 		for i, c := range old.table {
 			if c != (chunk{}) && (i >= len(next.table) || next.table[i] != c) {
-				gone = append(gone, chunkName(id, i, c))
+				gone = append(gone, c.of(id, i).Name())
 			}
 		}
 		if len(gone) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // Limits of a file.
@@ -39,7 +40,7 @@ type chunk struct {
 	record ovs.RecordNo // the last record of the flush that made it
 }
 
-var errFormat = errors.New("not a head of this format")
+var errFormat = errors.New("not a head or chunk table of this format")
 
 func (h *head) encode() []byte {
 	b := []byte{headFormat, 0}
@@ -59,27 +60,17 @@ func (h *head) encode() []byte {
 }
 
 func decodeHead(b []byte) (h head, err error) {
-	const fixed = 2 + 4*8 + 2
-	if len(b) < fixed || b[0] != headFormat || b[1] > 1 {
-		return h, errFormat
+	d := decode.Of(b)
+	format, hasTable := d.Uint8(), d.Uint8()
+	h = head{hasTable: hasTable == 1, size: d.Uint64(), complete: ovs.RecordNo(d.Uint64()), time: int64(d.Uint64()), open: ovs.Epoch(d.Uint64())}
+	for n := d.Uint16(); n > 0 && !d.Bad(); n-- {
+		h.closed = append(h.closed, closed{ovs.Epoch(d.Uint64()), ovs.RecordNo(d.Uint64())})
 	}
-	h.hasTable = b[1] == 1
-	h.size = binary.BigEndian.Uint64(b[2:])
-	h.complete = ovs.RecordNo(binary.BigEndian.Uint64(b[10:]))
-	h.time = int64(binary.BigEndian.Uint64(b[18:]))
-	h.open = ovs.Epoch(binary.BigEndian.Uint64(b[26:]))
-	n := int(binary.BigEndian.Uint16(b[34:]))
-	if b = b[fixed:]; len(b) < 16*n {
-		return h, errFormat
+	h.inline = append([]byte(nil), d.Take(uint64(d.Left()))...)
+	n := uint64(len(h.inline))
+	if d.Bad() || format != headFormat || hasTable > 1 || n > inlineMost || h.hasTable && n > 0 || h.size > fileMost || n > h.size {
+		return head{}, errFormat
 	}
-	for range n {
-		h.closed = append(h.closed, closed{ovs.Epoch(binary.BigEndian.Uint64(b)), ovs.RecordNo(binary.BigEndian.Uint64(b[8:]))})
-		b = b[16:]
-	}
-	if len(b) > inlineMost || h.hasTable && len(b) > 0 || h.size > fileMost || uint64(len(b)) > h.size {
-		return h, errFormat
-	}
-	h.inline = append([]byte(nil), b...)
 	return h, nil
 }
 
@@ -114,12 +105,16 @@ func encodeTable(t []chunk) []byte {
 }
 
 func decodeTable(b []byte) ([]chunk, error) {
-	if len(b) < 1 || b[0] != headFormat || (len(b)-1)%16 != 0 || (len(b)-1)/16 > chunksMost {
-		return nil, errors.New("not a chunk table of this format")
+	d := decode.Of(b)
+	if d.Uint8() != headFormat || d.Left() > 16*chunksMost {
+		return nil, errFormat
 	}
-	t := make([]chunk, 0, (len(b)-1)/16)
-	for b = b[1:]; len(b) > 0; b = b[16:] {
-		t = append(t, chunk{ovs.Epoch(binary.BigEndian.Uint64(b)), ovs.RecordNo(binary.BigEndian.Uint64(b[8:]))})
+	var t []chunk
+	for d.Left() > 0 {
+		t = append(t, chunk{ovs.Epoch(d.Uint64()), ovs.RecordNo(d.Uint64())})
+	}
+	if d.Bad() {
+		return nil, errFormat
 	}
 	return t, nil
 }

@@ -35,6 +35,8 @@ func NewAPI(source Source, token string, metrics http.Handler) *API {
 	r := mux.NewRouter()
 	r.HandleFunc("/healthz", a.healthz).Methods(http.MethodGet)
 	r.Handle("/metrics", metrics).Methods(http.MethodGet)
+	r.NotFoundHandler = refuse(http.StatusNotFound, ovs.KindNotFound, "there is nothing at this path")
+	r.MethodNotAllowedHandler = refuse(http.StatusMethodNotAllowed, ovs.KindNotSupported, "this path does not take this method")
 	v1 := r.PathPrefix("/api/v1").Subrouter()
 	v1.Use(a.authenticated)
 	v1.HandleFunc("/status", a.status).Methods(http.MethodGet)
@@ -44,7 +46,7 @@ func NewAPI(source Source, token string, metrics http.Handler) *API {
 	v1.HandleFunc("/debug/pprof/{name}", profile).Methods(http.MethodGet)
 	a.server = &http.Server{
 		Handler: r, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 5 * time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	return a
 }
@@ -54,14 +56,20 @@ func (a *API) Handler() http.Handler { return a.server.Handler }
 
 // Serve answers on l until Close.
 func (a *API) Serve(l net.Listener) error {
-	if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := a.server.Serve(limit(l, mostConns)); !errors.Is(err, http.ErrServerClosed) {
 		return ovs.E("framework.Serve", ovs.KindIO, l.Addr(), err)
 	}
 	return nil
 }
 
-// Close ends Serve once running requests are answered, or ctx is done.
-func (a *API) Close(ctx context.Context) error { return a.server.Shutdown(ctx) }
+// Close ends Serve once running requests are answered. Those that are not when ctx is done are cut short.
+func (a *API) Close(ctx context.Context) error {
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, a.server.Close())
+	}
+	return err
+}
 
 func (a *API) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -110,6 +118,12 @@ func (a *API) flush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func refuse(code int, k ovs.Kind, why string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reply(w, code, Problem{Error: r.Method + " " + r.URL.Path + ": " + why, Kind: k.String()})
+	})
 }
 
 func fail(w http.ResponseWriter, err error) {

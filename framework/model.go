@@ -29,6 +29,16 @@ type LogStatus struct {
 	Flushes   uint64 `json:"flushes"`
 	Records   uint64 `json:"records"`
 	Failed    string `json:"failed,omitempty"` // why it takes no more writes
+
+	Losses []LogLoss `json:"losses,omitempty"`
+}
+
+// LogLoss is a write log that was lost, which an operator accepted. Its objects came back as the backend held them.
+type LogLoss struct {
+	Log   string `json:"log"`   // its identity
+	Start uint64 `json:"start"` // its last start
+	At    string `json:"at"`    // when the loss was accepted (RFC 3339)
+	Aside string `json:"aside"` // where that went which stood in its place; empty: there was nothing
 }
 
 // Backend is the embedded backend, in bytes that a user could store.
@@ -52,10 +62,13 @@ type VPool struct {
 	Halted   []Halted `json:"halted,omitempty"`
 }
 
-// Halted is an object that is not served because its data could not be proven right.
+// Halted is an object that takes no writes until the next start.
 type Halted struct {
-	Object string `json:"object"`
+	Object string `json:"object"` // ObjectID in hexadecimal, as in the log lines
+	Fileid uint64 `json:"fileid"` // the same as NFS shows it: `find MOUNT -inum FILEID` gives the path
+	Reads  bool   `json:"reads"`  // what is durable is still read; else its data could not be proven right, and nothing is served
 	Why    string `json:"why"`
+	Next   string `json:"next"` // what to do
 }
 
 // Problem is the body of every answer that is not a success.

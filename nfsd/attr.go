@@ -1,6 +1,10 @@
 package nfsd
 
-import "ovs"
+import (
+	"strings"
+
+	"ovs"
+)
 
 // nfsstat3 that nfsd gives by itself; all others come from ovs.Kind.NFS.
 const (
@@ -104,7 +108,7 @@ func (c *call) ok() {
 
 // fails answers with a status and the procedure's resfail, with what attributes memory knows.
 func (c *call) fails(status uint32) {
-	c.big.drop(&c.big)
+	drop(&c.big)
 	c.status = status
 	c.accept(success)
 	c.out.u32(status)
@@ -204,7 +208,7 @@ func (c *call) decoded() bool {
 	return true
 }
 
-// filename decodes a name. It may be too long here: name.ok says so once all is decoded.
+// filename decodes a name. It may be too long here: checkName says so once all is decoded.
 func (d *dec) filename() string { return string(d.opaque(maxRecord)) }
 
 // checkName answers names that no object can have. False: the call was answered.
@@ -212,21 +216,12 @@ func (c *call) checkName(name string) bool {
 	switch {
 	case len(name) > ovs.MaxName:
 		c.failsAs(ovs.KindNameTooLong)
-	case !validName(name):
+	case name == "" || strings.ContainsAny(name, "/\x00"):
 		c.failsAs(ovs.KindInvalid)
 	default:
 		return true
 	}
 	return false
-}
-
-func validName(name string) bool {
-	for i := range len(name) {
-		if name[i] == '/' || name[i] == 0 {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // dots reports whether name is "." or "..".

@@ -10,10 +10,11 @@ import (
 // Sizes of buffers. A reply's header and its data stand in one buffer: hence the 8 KiB beside the data.
 const (
 	slabSize  = 256<<10 + 8<<10
+	largest   = ovs.MaxIO + 8<<10
 	maxRecord = ovs.MaxIO + 4<<10 // bytes in one RPC record
 )
 
-var bufferSizes = [...]int{8 << 10, 72 << 10, slabSize, ovs.MaxIO + 8<<10}
+var bufferSizes = [...]int{8 << 10, 72 << 10, slabSize, largest}
 
 // buffer is pooled memory with counted references. Its bytes are part of its owner's budgets until the last reference is
 // gone.
@@ -29,6 +30,14 @@ func (b *buffer) retain() { b.refs.Add(1) }
 func (b *buffer) release() {
 	if b.refs.Add(-1) == 0 {
 		b.owner.put(b)
+	}
+}
+
+// drop releases a buffer, where there is one, and forgets it.
+func drop(b **buffer) {
+	if *b != nil {
+		(*b).release()
+		*b = nil
 	}
 }
 

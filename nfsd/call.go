@@ -83,8 +83,7 @@ func (c *call) receive(rec []byte, client netip.Addr, now time.Time) bool {
 		c.send()
 		return true
 	}
-	c.find(program, version, procedure)
-	if c.proc == nil {
+	if !c.find(program, version, procedure) {
 		return true
 	}
 	c.req.ID = ovs.RequestID{XID: c.xid, Sum: c.checksum(program, version, procedure)}
@@ -146,7 +145,8 @@ func (c *call) header(b []byte, stat uint32) []byte {
 // replyHeader is how long header is.
 const replyHeader = 28
 
-// send ends the reply and gives the call away. The request's memory is not needed from here on.
+// send ends the reply and gives the call away: who calls it must not look at the call again. The request's memory is not
+// needed from here on.
 func (c *call) send() {
 	binary.BigEndian.PutUint32(c.out.b, uint32(len(c.out.b)-4)|lastFragment)
 	if c.proc != nil {
@@ -157,10 +157,7 @@ func (c *call) send() {
 		c.engine.server.drc.keep(c.retry, c.out.b, c.status)
 		c.retry = nil
 	}
-	if c.buf != nil {
-		c.buf.release()
-		c.buf = nil
-	}
+	drop(&c.buf)
 	if c.conn != nil {
 		c.conn.out.add(c)
 	}
@@ -168,19 +165,13 @@ func (c *call) send() {
 
 // drop frees a call that gets no reply.
 func (c *call) drop() {
-	if c.buf != nil {
-		c.buf.release()
-		c.buf = nil
-	}
+	drop(&c.buf)
 	c.free()
 }
 
 // free returns the call to the pool.
 func (c *call) free() {
-	if c.big != nil {
-		c.big.release()
-		c.big = nil
-	}
+	drop(&c.big)
 	conn, e := c.conn, c.engine
 	c.conn, c.proc, c.exp, c.args.b, c.out.b, c.work = nil, nil, nil, nil, nil, nil
 	c.name, c.name2, c.create.Target = "", "", ""

@@ -47,7 +47,7 @@ type Config struct {
 	MaxRequests     int           // in flight per connection: 256
 	MaxBytes        int64         // of buffers per connection: 64 MiB
 	AllRequests     int           // in flight in all: 4,096
-	AllBytes        int64         // of buffers in all: 512 MiB, at least a slab for each connection and 16 MiB
+	AllBytes        int64         // of buffers in all: 512 MiB, at least what lets each connection take a record in (1.3 MiB)
 	Readers         int           // workers for calls that look: 32
 	Changers        int           // workers for calls that change names and attributes: 64
 	RequestDeadline time.Duration // of each request: 30 s
@@ -64,15 +64,16 @@ func (c *Config) fill() error {
 	set(&c.Changers, 64)
 	set(&c.RequestDeadline, 30*time.Second)
 	set(&c.StallTimeout, 30*time.Second)
-	c.MaxBytes = max(c.MaxBytes, 2*slabSize+2*int64(bufferSizes[len(bufferSizes)-1]))
-	c.AllBytes = max(c.AllBytes, int64(c.MaxConns)*slabSize+16<<20)
+	// A reader that waits for memory holds a slab and perhaps a large record: one more buffer must always be left for somebody.
+	c.MaxBytes = max(c.MaxBytes, 2*slabSize+2*largest)
+	c.AllBytes = max(c.AllBytes, int64(c.MaxConns)*(slabSize+largest)+largest)
 	if c.Zap == nil {
 		c.Zap = zap.NewNop()
 	}
 	if len(c.Key) < 16 {
 		return ovs.E("nfsd.New", ovs.KindInvalid, nil, fmt.Errorf("the key has %d bytes, fewer than 16", len(c.Key)))
 	}
-	return checkExports(c.Exports)
+	return nil
 }
 
 func set[T comparable](v *T, to T) {

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
-// conn is one TCP connection. The reader goroutine runs serve; it owns records, partial, timedFor, timedAt and now.
+// conn is one TCP connection. The reader goroutine runs serve; it owns records and the fields from partial to now.
 type conn struct {
 	engine   *engine
 	nc       net.Conn
@@ -24,6 +25,7 @@ type conn struct {
 	partial  bool      // the last read was for a record that had begun
 	timedFor uint64    // the record for which the read deadline was set last
 	timedAt  time.Time // when that was; zero: no deadline stands
+	waited   bool      // for others, since left looked last
 	now      time.Time // when the last read returned
 
 	mu       sync.Mutex // guards stopping, and the read deadline against stop
@@ -33,7 +35,7 @@ type conn struct {
 func newConn(e *engine, nc net.Conn) *conn {
 	c := &conn{engine: e, nc: nc, client: addrOf(nc.RemoteAddr()), requests: newBudget(int64(e.cfg.MaxRequests))}
 	c.bufs = buffers{pool: &e.buffers, own: newBudget(e.cfg.MaxBytes), all: e.bytes}
-	c.records = records{src: nc, bufs: &c.bufs, before: c.beforeRead, after: c.afterRead}
+	c.records = records{src: nc, buffer: c.buffer, before: c.beforeRead, after: c.afterRead}
 	c.out.init(nc, e.cfg.StallTimeout)
 	if t, ok := nc.(*net.TCPConn); ok {
 		// A client whose host died leaves no word: keep-alive ends its connection after two minutes.
@@ -83,23 +85,57 @@ func (c *conn) read() error {
 			}
 			return err
 		}
-		if !c.requests.try(1) {
-			c.out.end()
-			c.requests.take(1)
-			c.out.begin()
-		}
-		if !c.engine.requests.try(1) {
-			c.out.end()
-			c.engine.requests.take(1)
-			c.out.begin()
+		for _, b := range [...]*budget{c.requests, c.engine.requests} {
+			if !b.try(1) {
+				c.wait(func() { b.take(1) })
+			}
 		}
 		call := c.engine.calls.Get().(*call)
 		call.conn, call.buf = c, buf
+		if c.left() {
+			call.drop()
+			return errLeft
+		}
 		if !call.receive(rec, c.client, c.now) {
 			call.drop()
 			return errNotACall
 		}
 	}
+}
+
+// wait waits for what others give back, in the reader goroutine. Replies go out meanwhile, and a record that is on its way
+// gets its time anew.
+func (c *conn) wait(until func()) {
+	c.out.end()
+	until()
+	c.out.begin()
+	c.waited, c.timedFor = true, 0
+}
+
+var errLeft = errors.New("the client has left")
+
+// left reports whether the client has given the connection up. It may have sent again, on another one, what it sent here,
+// and gone on from there: a WRITE that waited here meanwhile would undo what was acknowledged since. A read would not tell,
+// since it first gives all that came before; so after every wait the socket's state is asked for.
+func (c *conn) left() bool {
+	if c.out.broken.Load() {
+		return true
+	}
+	t, ok := c.nc.(*net.TCPConn)
+	if !c.waited || !ok {
+		return false
+	}
+	c.waited = false
+	raw, err := t.SyscallConn()
+	if err != nil {
+		return true
+	}
+	established := false
+	err = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		established = err == nil && info.State == unix.BPF_TCP_ESTABLISHED
+	})
+	return err != nil || !established
 }
 
 // quiet tells the ends of a connection that are nobody's fault.
@@ -166,13 +202,11 @@ func (c *conn) cut() {
 	c.nc.Close()
 }
 
-// buffer gets memory for a reply, in the reader goroutine.
+// buffer gets memory for a record or a reply, in the reader goroutine.
 func (c *conn) buffer(n int) *buffer {
-	if b := c.bufs.try(n); b != nil {
-		return b
+	b := c.bufs.try(n)
+	if b == nil {
+		c.wait(func() { b = c.bufs.get(n) })
 	}
-	c.out.end()
-	b := c.bufs.get(n)
-	c.out.begin()
 	return b
 }

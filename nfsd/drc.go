@@ -21,7 +21,7 @@ type replyCache struct {
 	next int           // the oldest place, which the next entry takes
 }
 
-// drcEntries is more than all clients can have in flight: an entry lives for many times their time-out.
+// drcEntries is more than all clients can have in flight.
 const drcEntries = 8192
 
 // drcAge is how long a finished reply answers retransmissions. XIDs come back after a client's restart.
@@ -39,19 +39,25 @@ type replyEntry struct {
 	gone  bool // not in the map any more
 	since int64
 	reply []byte
+	conn  *conn // of the call that runs
+	again *call // a retransmission of it that came on another connection: it gets the reply, too
 }
 
 func newReplyCache(n int) *replyCache {
 	return &replyCache{keys: make(map[replyKey]*replyEntry), ring: make([]*replyEntry, n)}
 }
 
-// begin looks a call up. A new one gets an entry (or nil, when all entries are of running calls); one that runs has a nil
-// reply and seen set; one that is done has its reply.
-func (d *replyCache) begin(k replyKey) (e *replyEntry, reply []byte, seen bool) {
+// begin looks a call up. A new one gets an entry (or nil, when all entries are of running calls). One that was seen and is
+// done has its reply; one that runs has none, and the retransmission c is no longer the caller's.
+func (d *replyCache) begin(k replyKey, c *call) (e *replyEntry, reply []byte, seen bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if old := d.keys[k]; old != nil {
-		if !old.done || ovs.Now()-old.since < int64(drcAge) {
+		if !old.done {
+			old.await(c)
+			return nil, nil, true
+		}
+		if ovs.Now()-old.since < int64(drcAge) {
 			return nil, old.reply, true
 		}
 		d.forget(old)
@@ -62,7 +68,7 @@ func (d *replyCache) begin(k replyKey) (e *replyEntry, reply []byte, seen bool) 
 			if old != nil {
 				d.forget(old)
 			}
-			e = &replyEntry{key: k}
+			e = &replyEntry{key: k, conn: c.conn}
 			d.ring[d.next] = e
 			d.keys[k] = e
 		}
@@ -74,6 +80,17 @@ func (d *replyCache) begin(k replyKey) (e *replyEntry, reply []byte, seen bool) 
 	return nil, nil, false
 }
 
+// await keeps a retransmission until the call that runs has its reply, or drops it where that reply will come anyway.
+func (e *replyEntry) await(c *call) {
+	if c.conn != e.conn {
+		drop(&c.buf)
+		c, e.again = e.again, c
+	}
+	if c != nil {
+		c.drop()
+	}
+}
+
 // forget takes an entry out of the map; its place in the ring is free. d.mu is held.
 func (d *replyCache) forget(e *replyEntry) {
 	if !e.gone {
@@ -82,32 +99,40 @@ func (d *replyCache) forget(e *replyEntry) {
 	}
 }
 
-// keep stores the reply of a call that begin gave an entry. "Try again later" is no result: it is not kept.
+// keep stores the reply of a call that begin gave an entry, and answers the retransmission that waits for it. "Try again
+// later" is no result: it is not kept.
 func (d *replyCache) keep(e *replyEntry, reply []byte, status uint32) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	again := e.again
+	e.conn, e.again = nil, nil
 	if status == ovs.KindBusy.NFS() {
 		d.forget(e)
-		return
+	} else {
+		e.done, e.since, e.reply = true, ovs.Now(), append([]byte(nil), reply...)
 	}
-	e.done, e.since, e.reply = true, ovs.Now(), append([]byte(nil), reply...)
+	d.mu.Unlock()
+	if again != nil {
+		again.replay(reply)
+	}
 }
 
-// answered looks a call that is not idempotent up in the cache. True: it was answered from there, or runs already and is
-// dropped.
+// answered looks a call that is not idempotent up in the cache. True: it was answered from there, or will be.
 func (c *call) answered() bool {
 	s := c.engine.server
-	entry, reply, seen := s.drc.begin(replyKey{c.req.Client, c.req.ID})
+	entry, reply, seen := s.drc.begin(replyKey{c.req.Client, c.req.ID}, c)
 	if !seen {
 		c.retry = entry
 		return false
 	}
 	s.counters.Replayed.Add(1)
-	if reply == nil {
-		c.drop()
-		return true
+	if reply != nil {
+		c.replay(reply)
 	}
+	return true
+}
+
+// replay sends a reply that was made before.
+func (c *call) replay(reply []byte) {
 	c.out.b = append(c.small[:0], reply...)
 	c.send()
-	return true
 }

@@ -50,7 +50,8 @@ func TestRetransmissionsAreAnsweredNotRepeated(t *testing.T) {
 	wantStatus(t, "d2", c.lookup(root, "d2"), nfsv3.NFS3_OK)
 }
 
-// While the first runs, a retransmission is dropped.
+// While the first runs, a retransmission is not done as well. On the same connection the first reply answers it; on another
+// one it gets the same reply, since the connection of the first may be gone.
 func TestRetransmissionOfARunningCall(t *testing.T) {
 	fs := &stuckFS{FileSystem: newMem(), gate: make(chan struct{})}
 	s := serveFS(t, fs)
@@ -59,13 +60,24 @@ func TestRetransmissionOfARunningCall(t *testing.T) {
 	rec := c.record(nfsNumber, 3, 8, &nfsv3.Create3args{Where: at(root, "lock"), How: &nfsv3.Createhow3_GUARDED{ObjAttributes: sattr()}})
 	c.send(rec)
 	until(t, "it runs", func() bool { return fs.stuck.Load() == 1 })
-	again := dial(t, s)
-	again.send(rec)
-	again.xid += 1000
-	again.getattr(root) // the next reply on this connection is this one's: the other call got none
+	c.send(rec)
+	var others []*client
+	for range 2 {
+		o := dial(t, s)
+		o.send(rec)
+		o.xid += 1000
+		o.getattr(root) // the next reply on this connection is this one's: the other call got none
+		o.xid = c.xid
+		others = append(others, o)
+	}
+	c.reset()
 	close(fs.gate)
-	r := decode(t, c.results(), nfsv3.ReadCreate3res)
-	wantStatus(t, "create", r, nfsv3.NFS3_OK)
+	last := others[1]
+	wantStatus(t, "create", decode(t, last.results(), nfsv3.ReadCreate3res), nfsv3.NFS3_OK)
+	for _, o := range others { // one that was sent again elsewhere since gets none
+		o.xid += 2000
+		o.getattr(root)
+	}
 	if n := fs.stuck.Load(); n != 1 {
 		t.Errorf("%d calls were done", n)
 	}
@@ -101,9 +113,10 @@ func TestReplyCacheIsBounded(t *testing.T) {
 	key := func(n uint32) replyKey {
 		return replyKey{netip.MustParseAddr("10.0.0.1"), ovs.RequestID{XID: n}}
 	}
+	call := func() *call { return newCall(&engine{}) }
 	var running *replyEntry
 	for n := range uint32(100) {
-		e, _, seen := d.begin(key(n))
+		e, _, seen := d.begin(key(n), call())
 		if seen || e == nil {
 			t.Fatalf("call %d: seen %v, entry %v", n, seen, e)
 		}
@@ -116,17 +129,17 @@ func TestReplyCacheIsBounded(t *testing.T) {
 	if len(d.keys) > 4 {
 		t.Errorf("%d entries", len(d.keys))
 	}
-	if _, reply, seen := d.begin(key(99)); !seen || len(reply) != 1 || reply[0] != 99 {
+	if _, reply, seen := d.begin(key(99), call()); !seen || len(reply) != 1 || reply[0] != 99 {
 		t.Error("the newest reply is gone")
 	}
-	if _, _, seen := d.begin(key(0)); !seen {
+	if _, _, seen := d.begin(key(0), call()); !seen {
 		t.Error("a running call was forgotten")
 	}
 	d.keep(running, nil, statusOK)
 	for n := uint32(200); n < 204; n++ {
-		d.begin(key(n))
+		d.begin(key(n), call())
 	}
-	if e, _, _ := d.begin(key(300)); e != nil {
+	if e, _, _ := d.begin(key(300), call()); e != nil {
 		t.Error("an entry was taken from a running call")
 	}
 }

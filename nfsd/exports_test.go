@@ -92,6 +92,27 @@ func TestMount(t *testing.T) {
 	}
 }
 
+// However much was mounted, DUMP's reply is bounded and sound.
+func TestDumpIsBounded(t *testing.T) {
+	s := serveFS(t, newMem())
+	for i := range 2 * maxMounts {
+		s.mounts.add(mounted{netip.MustParseAddr("10.1.2.3"), fmt.Sprintf("/pool/%0*d", mountPathLen-6, i)})
+	}
+	c := dial(t, s)
+	c.send(c.record(mountNumber, 3, 2, nil))
+	b := c.results()
+	if len(b) > maxDirReply {
+		t.Errorf("a reply of %d bytes", len(b))
+	}
+	n := 0
+	for m := decode(t, b, mount.ReadMountlist); m != nil; m = m.MlNext {
+		n++
+	}
+	if n < 50 {
+		t.Errorf("%d mounts are told", n)
+	}
+}
+
 func TestSquash(t *testing.T) {
 	for how, want := range map[Squash][2]uint32{SquashNone: {0, 0}, SquashRoot: {Nobody, Nobody}, SquashAll: {Nobody, Nobody}} {
 		c := dial(t, serve(t, Config{Exports: []Export{{Path: "/pool", FS: pool(1), Squash: how}}}))

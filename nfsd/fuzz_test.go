@@ -174,6 +174,8 @@ func checkReply(t *testing.T, rec, wire []byte) {
 		decode(t, rest, nfsv3.ReadLookup3res)
 	case 4:
 		decode(t, rest, nfsv3.ReadAccess3res)
+	case 5:
+		decode(t, rest, nfsv3.ReadReadlink3res)
 	case 6:
 		decode(t, rest, nfsv3.ReadRead3res)
 	case 7:

@@ -16,7 +16,7 @@ type Counters struct {
 	Unavailable atomic.Int64 // no such program, version or procedure
 	Garbage     atomic.Int64 // arguments that could not be decoded
 	BadHandles  atomic.Int64 // handles that this cluster never gave out
-	Replayed    atomic.Int64 // retransmissions answered from the reply cache, or dropped while the first runs
+	Replayed    atomic.Int64 // retransmissions: answered from the reply cache, or with the first, which still runs
 }
 
 // latencyBuckets hold durations below 1 µs, 2 µs, 4 µs and so on; the last one all that are longer.

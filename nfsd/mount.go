@@ -53,15 +53,16 @@ func (l *mountList) snapshot() []mounted {
 	return slices.Clone(l.list)
 }
 
-// throughLane has go-nfs answer a procedure without arguments.
-func throughLane(c *call) {
-	c.later(&c.engine.reads, func(c *call) { c.lane(nil) })
+// null is procedure 0 of a program; go-nfs answers it.
+func null(program uint32) func(*call) {
+	return func(c *call) {
+		c.later(&c.engine.reads, func(c *call) { c.lane(program, 0, nil) })
+	}
 }
 
 // lane hands the call over to go-nfs, as a record that we make from what was decoded: it never sees a client's bytes.
-func (c *call) lane(args []byte) {
-	prog, proc := c.laneNumbers()
-	body, err := c.engine.server.lanes.Call(prog, proc, args, laneHost{c})
+func (c *call) lane(program, procedure uint32, args []byte) {
+	body, err := c.engine.server.lanes.Call(program, procedure, args, laneHost{c})
 	if err != nil {
 		c.status = systemErr
 		c.accept(systemErr)
@@ -71,18 +72,6 @@ func (c *call) lane(args []byte) {
 	c.accept(success)
 	c.out.b = append(c.out.b, body...)
 	c.send()
-}
-
-// laneNumbers are go-nfs's program and procedure of the call.
-func (c *call) laneNumbers() (prog, proc uint32) {
-	for _, p := range c.engine.programs {
-		for i := range p.procs {
-			if &p.procs[i] == c.proc {
-				return p.number, uint32(i)
-			}
-		}
-	}
-	panic("nfsd: a procedure that is in no table")
 }
 
 // dirpath decodes a MOUNT path. False: the call was answered.
@@ -98,23 +87,24 @@ func (c *call) dirpath() bool {
 // mnt is MOUNT procedure 1.
 func mnt(c *call) {
 	if c.dirpath() {
-		c.later(&c.engine.reads, (*call).pathThroughLane)
+		c.pathThroughLane(1)
 	}
 }
 
 // umnt is MOUNT procedure 3.
 func umnt(c *call) {
-	if !c.dirpath() {
-		return
+	if c.dirpath() {
+		c.engine.server.mounts.remove(c.req.Client, cleanPath(c.name))
+		c.pathThroughLane(3)
 	}
-	c.engine.server.mounts.remove(c.req.Client, cleanPath(c.name))
-	c.later(&c.engine.reads, (*call).pathThroughLane)
 }
 
-func (c *call) pathThroughLane() {
-	var args enc
-	args.string(c.name)
-	c.lane(args.b)
+func (c *call) pathThroughLane(procedure uint32) {
+	c.later(&c.engine.reads, func(c *call) {
+		var args enc
+		args.string(c.name)
+		c.lane(mountNumber, procedure, args.b)
+	})
 }
 
 func cleanPath(p string) string { return path.Clean("/" + p) }
@@ -185,10 +175,15 @@ func mountStatus(k ovs.Kind) uint32 {
 
 // dump is MOUNT procedure 2. What does not fit is left out.
 func dump(c *call) {
+	c.room(replyHeader + maxDirReply)
 	c.accept(success)
 	for _, m := range c.engine.server.mounts.snapshot() {
+		host := m.client.String()
+		if len(c.out.b)+4+4+len(host)+3+4+len(m.path)+3+4 > replyHeader+maxDirReply {
+			break
+		}
 		c.out.u32(1)
-		c.out.string(m.client.String())
+		c.out.string(host)
 		c.out.string(m.path)
 	}
 	c.out.u32(0)

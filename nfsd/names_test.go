@@ -246,6 +246,7 @@ func TestAccess(t *testing.T) {
 	check(0, 0, nil, f, accessRead|accessModify|accessExtend)
 	check(10, 1, nil, f, accessRead|accessModify|accessExtend)
 	check(11, 1, []uint32{5, 20}, f, accessRead)
+	check(11, 1, []uint32{100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 20}, f, accessRead) // as many as there may be
 	check(11, 1, nil, f, 0)
 	check(0, 0, nil, d, accessRead|accessLookup|accessModify|accessExtend|accessDelete)
 	check(11, 1, nil, d, accessRead|accessLookup)

@@ -3,6 +3,7 @@ package nfsd
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,14 +15,14 @@ import (
 //
 // A completion never writes and never waits: it may run in the log's goroutine.
 type outbox struct {
-	nc    net.Conn
-	stall time.Duration // for one write
-	wake  chan struct{}
+	nc     net.Conn
+	stall  time.Duration // for one write
+	wake   chan struct{}
+	broken atomic.Bool // a write failed: replies go nowhere; set under mu
 
 	mu     sync.Mutex // guards the fields below
 	state  outboxState
 	queue  []*call
-	broken bool // a write failed: replies go nowhere
 	closed bool
 
 	// Owned by whoever writes.
@@ -37,8 +38,9 @@ const (
 	writer
 )
 
-// gather is how many replies leave with one writev at most.
-const gather = 256
+// How many replies leave with one writev at most, and how many bytes (but always one reply): a client that is slow, but
+// takes that much in the time of a write, is not cut off.
+const gather, gatherBytes = 256, 1 << 20
 
 func (o *outbox) init(nc net.Conn, stall time.Duration) {
 	o.nc, o.stall = nc, stall
@@ -48,7 +50,7 @@ func (o *outbox) init(nc net.Conn, stall time.Duration) {
 // add takes over a finished call.
 func (o *outbox) add(c *call) {
 	o.mu.Lock()
-	if o.broken {
+	if o.broken.Load() {
 		o.mu.Unlock()
 		c.free()
 		return
@@ -126,7 +128,10 @@ func (o *outbox) close() {
 
 // take moves the queue's first replies to taken; o.mu is held.
 func (o *outbox) take() bool {
-	n := min(len(o.queue), gather)
+	n := 0
+	for size := 0; n < min(len(o.queue), gather) && (n == 0 || size+len(o.queue[n].out.b) <= gatherBytes); n++ {
+		size += len(o.queue[n].out.b)
+	}
 	o.taken = append(o.taken[:0], o.queue[:n]...)
 	rest := copy(o.queue, o.queue[n:])
 	clear(o.queue[rest:])
@@ -134,7 +139,8 @@ func (o *outbox) take() bool {
 	return n > 0
 }
 
-// write sends what was taken and frees it. After a failure the connection is of no use.
+// write sends what was taken and frees it. After a failure the connection is of no use; that is known before what the
+// calls held is given back, so that a reader which waited for it does nothing more for a client that is gone.
 func (o *outbox) write() {
 	bufs := o.bufs[:0]
 	for _, c := range o.taken {
@@ -146,20 +152,16 @@ func (o *outbox) write() {
 	_, err := rest.WriteTo(o.nc)
 	o.bufs = bufs[:0]
 	clear(bufs)
+	if err != nil {
+		o.nc.Close()
+		o.mu.Lock()
+		o.broken.Store(true)
+		o.taken = append(o.taken, o.queue...)
+		o.queue = nil
+		o.mu.Unlock()
+	}
 	for i, c := range o.taken {
 		c.free()
 		o.taken[i] = nil
-	}
-	if err == nil {
-		return
-	}
-	o.nc.Close()
-	o.mu.Lock()
-	o.broken = true
-	lost := o.queue
-	o.queue = nil
-	o.mu.Unlock()
-	for _, c := range lost {
-		c.free()
 	}
 }

@@ -299,7 +299,7 @@ func universal(a netip.Addr, port uint16) string {
 // fromUniversal is the address of a universal address.
 func fromUniversal(s string) (netip.Addr, bool) {
 	for range 2 {
-		i := lastDot(s)
+		i := strings.LastIndexByte(s, '.')
 		if i < 0 {
 			return netip.Addr{}, false
 		}
@@ -307,13 +307,4 @@ func fromUniversal(s string) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(s)
 	return a, err == nil && !a.IsUnspecified()
-}
-
-func lastDot(s string) int {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '.' {
-			return i
-		}
-	}
-	return -1
 }

@@ -182,6 +182,28 @@ func TestPortmapAllowList(t *testing.T) {
 	}
 }
 
+// A reply, or what is no RPC at all, is not answered: two portmappers must not talk to each other for ever.
+func TestPortmapAnswersCallsOnly(t *testing.T) {
+	p := startPortmap(t, PortmapConfig{})
+	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", p.conf.Well))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	call := rpcCall(t, 100000, 2, 0)
+	for _, b := range [][]byte{nil, []byte("hello"), {0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, call} {
+		if _, err := c.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 100)
+	n, err := c.Read(b)
+	if err != nil || !bytes.Equal(b[:min(n, 4)], call[:4]) {
+		t.Errorf("the first answer is %x, %v", b[:n], err)
+	}
+}
+
 func TestUniversalAddresses(t *testing.T) {
 	for s, want := range map[string]string{"10.1.2.3.0.111": "10.1.2.3", "::1.8.1": "::1", "0.0.0.0.0.111": "", "x": "", "": "", "1.2": ""} {
 		a, ok := fromUniversal(s)
@@ -221,9 +243,7 @@ func TestPortmapTaken(t *testing.T) {
 func TestRealRpcbind(t *testing.T) {
 	if os.Getenv("OVS_TEST_NAMESPACE") == "" {
 		for prog, pkg := range map[string]string{"rpcbind": "rpcbind", "rpcinfo": "rpcbind", "unshare": "util-linux", "ip": "iproute2"} {
-			if _, err := exec.LookPath(prog); err != nil {
-				t.Fatalf("%s is missing: install the package %s (make deps)", prog, pkg)
-			}
+			need(t, prog, pkg)
 		}
 		script := `mount -t tmpfs none /run && ip link set lo up && { rpcbind -f & } && exec "$0" -test.run '^TestRealRpcbind$' -test.v`
 		cmd := exec.Command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, os.Args[0])
@@ -265,12 +285,7 @@ func TestRealRpcbind(t *testing.T) {
 		}
 	}
 	// A living server's entry is not replaced.
-	s := serveFS(t, newMem())
-	_, ap, _ := strings.Cut(s.addr, ":")
-	var port uint16
-	if _, err := fmt.Sscan(ap, &port); err != nil {
-		t.Fatal(err)
-	}
+	port := serveFS(t, newMem()).port()
 	mine, err := ServePortmap(PortmapConfig{Port: port})
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import "ovs"
 // there is nothing that a client would have to be told to forget. What it sends back is not looked at.
 const cookieVerf = 0x6f76732d6e667333 // "ovs-nfs3"
 
-// maxDirReply bounds READDIR's and READDIRPLUS's reply, whatever the client asks for.
+// maxDirReply bounds the replies of READDIR and READDIRPLUS, whatever the client asks for, and of MOUNT's DUMP.
 const maxDirReply = 64 << 10
 
 // readdir is procedure 16.

@@ -20,9 +20,9 @@ var errRecordTooBig = errors.New("RPC record is too big")
 // Only what straddles a slab's end is copied, to the start of the next one. A record that is longer than a slab, or comes
 // in several fragments, gets a buffer of its own.
 type records struct {
-	src  io.Reader
-	bufs *buffers
-	// before is called when the next step may block: partial says that a record has begun. after ends that.
+	src    io.Reader
+	buffer func(n int) *buffer // gives memory, when there is some
+	// before is called when the next read may block: partial says that a record has begun. after ends that.
 	before func(partial bool)
 	after  func()
 
@@ -36,7 +36,7 @@ type records struct {
 func (s *records) next() ([]byte, *buffer, error) {
 	for {
 		if s.buf == nil {
-			s.buf, s.r, s.w = s.get(slabSize), 0, 0
+			s.buf, s.r, s.w = s.buffer(slabSize), 0, 0
 		}
 		need := 4
 		if have := s.w - s.r; have >= 4 {
@@ -65,16 +65,6 @@ func (s *records) next() ([]byte, *buffer, error) {
 			return nil, nil, err
 		}
 	}
-}
-
-func (s *records) get(n int) *buffer {
-	if b := s.bufs.try(n); b != nil {
-		return b
-	}
-	s.before(s.w > s.r)
-	b := s.bufs.get(n)
-	s.after()
-	return b
 }
 
 // fill reads more into the slab, which is to hold need bytes from r on.
@@ -108,7 +98,7 @@ func (s *records) move() {
 		s.r = 0
 		return
 	}
-	b := s.get(slabSize)
+	b := s.buffer(slabSize)
 	s.w = copy(b.b, s.buf.b[s.r:s.w])
 	s.r = 0
 	s.buf.release()
@@ -144,7 +134,7 @@ func (s *records) readFull(p []byte) error {
 
 // large reads a record that no slab holds.
 func (s *records) large(n int) ([]byte, *buffer, error) {
-	b := s.get(n)
+	b := s.buffer(n)
 	s.r += 4
 	if err := s.readFull(b.b[:n]); err != nil {
 		b.release()
@@ -157,7 +147,7 @@ func (s *records) large(n int) ([]byte, *buffer, error) {
 
 // fragments puts a record together whose first fragment is not its last.
 func (s *records) fragments() ([]byte, *buffer, error) {
-	b := s.get(1)
+	b := s.buffer(1)
 	total := 0
 	for last := false; !last; {
 		var head [4]byte
@@ -173,7 +163,7 @@ func (s *records) fragments() ([]byte, *buffer, error) {
 			return nil, nil, errRecordTooBig
 		}
 		if total+n > len(b.b) {
-			larger := s.get(total + n)
+			larger := s.buffer(total + n)
 			copy(larger.b, b.b[:total])
 			b.release()
 			b = larger
@@ -190,8 +180,5 @@ func (s *records) fragments() ([]byte, *buffer, error) {
 
 // close lets the slab go.
 func (s *records) close() {
-	if s.buf != nil {
-		s.buf.release()
-		s.buf = nil
-	}
+	drop(&s.buf)
 }

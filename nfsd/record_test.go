@@ -11,7 +11,7 @@ import (
 func newRecords(src io.Reader) (*records, *budget) {
 	all := newBudget(64 << 20)
 	bufs := &buffers{pool: new(bufferPool), own: newBudget(64 << 20), all: all}
-	return &records{src: src, bufs: bufs, before: func(bool) {}, after: func() {}}, all
+	return &records{src: src, buffer: bufs.get, before: func(bool) {}, after: func() {}}, all
 }
 
 // cut is the specification of records: slow and plain.

@@ -104,8 +104,8 @@ func (c *call) deny(reason uint32, words ...uint32) {
 	c.send()
 }
 
-// find sets proc, or answers why there is none.
-func (c *call) find(number, version, proc uint32) {
+// find sets proc. False: it answered why there is none.
+func (c *call) find(number, version, proc uint32) bool {
 	var found *program
 	low, high := ^uint32(0), uint32(0)
 	for _, p := range c.engine.programs {
@@ -128,25 +128,18 @@ func (c *call) find(number, version, proc uint32) {
 		c.accept(procUnavail)
 	default:
 		c.proc = &found.procs[proc]
-		return
+		return true
 	}
 	c.engine.counters.Unavailable.Add(1)
 	c.send()
+	return false
 }
 
 // garbage answers arguments that could not be decoded.
 func (c *call) garbage() {
-	c.big.drop(&c.big)
+	drop(&c.big)
 	c.status = systemErr
 	c.accept(garbageArgs)
 	c.engine.counters.Garbage.Add(1)
 	c.send()
-}
-
-// drop releases a buffer that may be nil and forgets it.
-func (b *buffer) drop(in **buffer) {
-	if b != nil {
-		b.release()
-		*in = nil
-	}
 }

@@ -5,12 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/buildbarn/go-xdr/pkg/protocols/nfsv3"
 	"github.com/buildbarn/go-xdr/pkg/protocols/rpcv2"
@@ -255,64 +252,5 @@ func TestForgedHandles(t *testing.T) {
 		21: do(c, 21, &nfsv3.Commit3args{File: bad}, nfsv3.ReadCommit3res),
 	} {
 		wantStatus(t, fmt.Sprint("procedure ", proc), r, nfsv3.NFS3ERR_BADHANDLE)
-	}
-}
-
-// A client that begins a record and stops, or takes no replies, loses its connection; one that only waits does not.
-func TestStalledClients(t *testing.T) {
-	t.Parallel()
-	fs := newMem()
-	s := serve(t, Config{Exports: []Export{{Path: "/pool", FS: fs}}, StallTimeout: 500 * time.Millisecond})
-	waiting := dial(t, s)
-	root := waiting.root()
-	fh := waiting.file(root, "f")
-	waiting.write(fh, 0, make([]byte, ovs.MaxIO), nfsv3.FILE_SYNC)
-
-	half := dial(t, s)
-	rec := marked(half.record(nfsNumber, 3, 0, nil))
-	if _, err := half.nc.Write(rec[:20]); err != nil {
-		t.Fatal(err)
-	}
-	half.closed("half a record")
-
-	deaf := dial(t, s)
-	go func() {
-		for range 200 { // 200 MiB of replies that nobody takes
-			if _, err := deaf.nc.Write(marked(deaf.record(nfsNumber, 3, 6, &nfsv3.Read3args{File: fh, Count: ovs.MaxIO}))); err != nil {
-				return
-			}
-		}
-	}()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if s.Collect(func(ProcStat) {}).Open == 1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a client that takes no replies keeps its connection")
-		}
-	}
-	waiting.getattr(root)
-	_ = deaf.nc.SetDeadline(time.Now())
-	if _, err := io.Copy(io.Discard, deaf.nc); err == nil || errors.Is(err, os.ErrClosed) {
-		t.Log(err)
-	}
-}
-
-// A client may be silent between records for longer than a record may take, again and again.
-func TestSilenceIsNoStall(t *testing.T) {
-	t.Parallel()
-	s := serve(t, Config{Exports: []Export{{Path: "/pool", FS: newMem()}}, StallTimeout: 500 * time.Millisecond})
-	c := dial(t, s)
-	root := c.root()
-	for range 2 {
-		rec := marked(c.record(nfsNumber, 3, 1, &nfsv3.Getattr3args{Object: root}))
-		for _, part := range [][]byte{rec[:10], rec[10:50], rec[50:]} { // sets a read deadline
-			if _, err := c.nc.Write(part); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		decode(t, c.results(), nfsv3.ReadGetattr3res)
-		time.Sleep(700 * time.Millisecond) // the silence that is tested
 	}
 }

@@ -35,7 +35,10 @@ func New(c Config) (*Server, error) {
 	s.engine.init(c, []*program{nfsProgram(), mountProgram()})
 	s.server = s
 	s.lanes = gonfs.NewPool(c.Readers)
-	return s, s.SetExports(c.Exports)
+	if err := s.SetExports(c.Exports); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // SetExports replaces the exports; requests that run keep theirs.

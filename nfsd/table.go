@@ -39,7 +39,7 @@ const (
 // nfsProgram is NFS version 3 in the order of its procedure numbers.
 func nfsProgram() *program {
 	return &program{number: nfsNumber, version: nfsVersion, name: "nfs", procs: []procedure{
-		{name: "null", run: throughLane},
+		{name: "null", run: null(nfsNumber)},
 		{name: "getattr", run: getattr},
 		{name: "setattr", run: setattr, fail: failWcc, once: true, changes: true},
 		{name: "lookup", run: lookup, fail: failAttr},
@@ -67,7 +67,7 @@ func nfsProgram() *program {
 // mountProgram is MOUNT version 3.
 func mountProgram() *program {
 	return &program{number: mountNumber, version: mountVersion, name: "mount", procs: []procedure{
-		{name: "null", run: throughLane},
+		{name: "null", run: null(mountNumber)},
 		{name: "mnt", run: mnt},
 		{name: "dump", run: dump},
 		{name: "umnt", run: umnt},

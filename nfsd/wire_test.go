@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -28,6 +29,8 @@ type served struct {
 	*Server
 	addr string
 }
+
+func (s *served) port() uint16 { return netip.MustParseAddrPort(s.addr).Port() }
 
 // serve runs a server until the test ends, and then asks it to drain.
 func serve(t testing.TB, cfg Config) *served {

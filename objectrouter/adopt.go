@@ -21,9 +21,15 @@ func (r *Router) adopt(ctx context.Context, n *node) error {
 	if s == nil {
 		return ovs.E(op, ovs.KindBusy, r.ref(n.id), nil)
 	}
+	ctx, cancel := context.WithTimeout(ctx, restLimit)
+	defer cancel()
+	if err := s.object.Flush(ctx); err != nil { // most of it, while operations go on
+		r.yield(n, err)
+		return ovs.E(op, ovs.KindUnknown, r.ref(n.id), err)
+	}
 	var u []ovs.Update
 	for try := range maxTries {
-		// The gate is closed first, so that a busy file comes to rest: what it still has under way ends by itself.
+		// The gate is closed before the last flush, so that a busy file comes to rest: what it still has under way ends by itself.
 		err := n.shut(ctx)
 		if err == nil {
 			err = s.object.Flush(ctx)

@@ -37,7 +37,7 @@ func (a *allocator) take(ctx context.Context) (ovs.ObjectID, error) {
 		case err == nil:
 			a.high.Store(first + idRange)
 			a.next, a.end = ovs.ObjectID(first), ovs.ObjectID(first+idRange)
-		case !ovs.Is(err, ovs.KindConflict) || try == maxTries:
+		case !undecided(err) || try == maxTries:
 			return 0, ovs.E("objectrouter.allocate", ovs.KindUnknown, nil, err)
 		}
 	}

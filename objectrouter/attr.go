@@ -75,10 +75,11 @@ func (r *Router) GetAttr(q *ovs.Request, id ovs.ObjectID) (a ovs.Attr, err error
 	return a, wrap("objectrouter.GetAttr", err)
 }
 
-// wrap names the operation that failed; the kind stays.
+// wrap names the operation that failed, if nobody did yet; the kind stays.
 func wrap(op string, err error) error {
-	if err == nil {
-		return nil
+	var e *ovs.Error
+	if err == nil || errors.As(err, &e) && e.Op == op {
+		return err
 	}
 	return ovs.E(op, ovs.KindUnknown, nil, err)
 }

@@ -14,10 +14,11 @@ import (
 
 var errHalted = errors.New("the object is halted: its data were found corrupt")
 
-// Halted is an object that no operation on data reaches, and why.
+// Halted is an object that takes no writes until the next start, and why.
 type Halted struct {
-	ID  ovs.ObjectID
-	Err error
+	ID    ovs.ObjectID
+	Err   error
+	Reads bool // it halted while it was served: what is durable is still read. Else no operation on data reaches it
 }
 
 // haltedSet lists the objects that no operation on data reaches until the next start.
@@ -47,14 +48,21 @@ func (h *haltedSet) remove(id ovs.ObjectID) {
 	delete(h.ids, id)
 }
 
-// Halted lists the objects whose data were found corrupt when they were brought up; operations on their data fail.
+// Halted lists the objects whose data were found corrupt when they were brought up, and those that halted since.
 func (r *Router) Halted() []Halted {
 	r.halted.mu.Lock()
-	defer r.halted.mu.Unlock()
 	list := make([]Halted, 0, len(r.halted.ids))
 	for id, err := range r.halted.ids {
-		list = append(list, Halted{id, err})
+		list = append(list, Halted{ID: id, Err: err})
 	}
+	r.halted.mu.Unlock()
+	r.table.each(func(n *node) {
+		if s := n.serve.Load(); s != nil {
+			if err := s.object.Live().Halted; err != nil {
+				list = append(list, Halted{ID: n.id, Err: err, Reads: true})
+			}
+		}
+	})
 	slices.SortFunc(list, func(a, b Halted) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
@@ -105,12 +113,10 @@ func (r *Router) work(n *node, urgent bool) {
 		err = ovs.E("objectrouter.bringUp", ovs.KindStale, r.ref(n.id), nil)
 	}
 	r.serveParked(n, err, grow)
-	if err != nil && !urgent && retryable(err) {
+	// What may have records in the log is brought up by itself, whoever came first.
+	if owes := n.claimed != nil && !n.claimed.stands(); err != nil && (owes || !urgent) && retryable(err) {
 		r.zap.Warn("an object is not served yet, it is tried again", zap.Stringer("object", r.ref(n.id)), zap.Error(err))
 		r.retry(n)
-	}
-	if err == nil && n.relieve.Load() {
-		r.flushes.push(r.table.pin(n.id), true)
 	}
 	r.release(n)
 }
@@ -142,10 +148,11 @@ func retryable(err error) bool {
 	return !errors.Is(err, errHalted)
 }
 
-// release ends the right to change n's state. What was parked meanwhile gets a worker.
+// release ends the right to change n's state. What was parked meanwhile gets a worker, and what the log asked for meanwhile
+// is done.
 func (r *Router) release(n *node) {
 	n.mu.Lock()
-	if n.gone.Load() && n.serve.Load() != nil {
+	if (n.gone.Load() || r.closed.Load()) && n.serve.Load() != nil {
 		n.mu.Unlock()
 		r.dismiss(n)
 		n.mu.Lock()
@@ -155,6 +162,9 @@ func (r *Router) release(n *node) {
 	n.mu.Unlock()
 	if waiting {
 		r.want(n, true)
+	}
+	if n.relieve.Load() && n.open.Load() {
+		r.flushes.push(r.table.pin(n.id), true)
 	}
 }
 
@@ -297,7 +307,7 @@ func (r *Router) halt(n *node, cause error) error {
 
 // makeData does the sequence of a CREATE of a regular file and serves it. Nobody else brings it up meanwhile: the node is
 // taken before its name can be seen.
-func (r *Router) makeData(ctx context.Context, id ovs.ObjectID, rec *inode, u []ovs.Update) (index uint64, err error) {
+func (r *Router) makeData(ctx context.Context, at *attempt, id ovs.ObjectID, rec *inode, u []ovs.Update) (index uint64, err error) {
 	driver := r.driver(rec.driver)
 	own := created(r.cfg.Node)
 	s := &served{entry: own, driver: rec.driver}
@@ -312,10 +322,10 @@ func (r *Router) makeData(ctx context.Context, id ovs.ObjectID, rec *inode, u []
 	n := r.table.pin(id)
 	defer r.table.unpin(n)
 	if !n.seize() { // somebody guessed the number and looks for it: take another
-		return 0, ovs.E("objectrouter.Create", ovs.KindConflict, id, nil)
+		return 0, errAgain
 	}
 	defer r.release(n)
-	index, err = r.reg.Sequence(ctx, append(u,
+	index, err = at.sequence(ctx, id, append(u,
 		ovs.Set(ovs.HeadKey(id), driver.NewHead(id)), ovs.Set(ownerKey(id), s.claim.Entry.Value))...)
 	if err != nil {
 		return 0, err // where it was done after all, whoever comes takes the object as at a start

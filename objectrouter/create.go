@@ -8,49 +8,51 @@ import (
 
 // Create makes a file, directory, symbolic link, FIFO or socket: entry, cookie key, inode and, for a file, head and
 // registry entry in one sequence.
-func (r *Router) Create(q *ovs.Request, dir ovs.ObjectID, name string, c *ovs.Create) (ovs.Attr, ovs.Wcc, error) {
+func (r *Router) Create(q *ovs.Request, dir ovs.ObjectID, name string, c *ovs.Create) (a ovs.Attr, w ovs.Wcc, err error) {
+	const op = "objectrouter.Create"
 	ctx, cancel := q.Context()
 	defer cancel()
 	at := r.attempt(q)
-	a, w, err := r.create(ctx, q, &at, dir, name, c)
-	if id, before := at.repeated(ctx, err); before {
+	id, before, err := at.attempts(ctx, op, func() error {
+		d, old, err := r.place(ctx, op, q, dir, name)
+		switch {
+		case err != nil:
+			return err
+		case old.id == 0:
+			a, w, err = r.make(ctx, q, &at, &d, name, c)
+			return wrap(op, err)
+		}
+		if a, err = r.existing(ctx, q, old, c); ovs.Is(err, ovs.KindStale) {
+			return errAgain // it went away: then this one makes it
+		}
+		w = r.dirWcc(dir, 0)
+		return wrap(op, err)
+	})
+	if before {
 		a, err = r.GetAttr(q, id)
-		return a, r.dirWcc(dir, 0), err
+		w = r.dirWcc(dir, 0)
 	}
 	return a, w, err
 }
 
-func (r *Router) create(ctx context.Context, q *ovs.Request, at *attempt, dir ovs.ObjectID, name string, c *ovs.Create) (a ovs.Attr, w ovs.Wcc, err error) {
-	const op = "objectrouter.Create"
-	for range maxTries {
-		d, err := r.dir(ctx, op, dir, name)
-		switch {
-		case err != nil:
-			return a, w, err
-		case dots(name):
-			return a, w, ovs.E(op, ovs.KindExists, name, nil)
-		}
-		if e, err := r.find(ctx, dir, name); err == nil {
-			if !d.rec.may(&q.Cred, wantX) {
-				return a, w, ovs.E(op, ovs.KindAccess, dir, nil)
-			}
-			a, err = r.existing(ctx, q, e, c)
-			if ovs.Is(err, ovs.KindStale) {
-				continue // it went away: then this one makes it
-			}
-			return a, r.dirWcc(dir, 0), wrap(op, err)
-		} else if !ovs.Is(err, ovs.KindNotFound) {
-			return a, w, wrap(op, err)
-		}
-		if !d.rec.may(&q.Cred, wantW|wantX) {
-			return a, w, ovs.E(op, ovs.KindAccess, dir, nil)
-		}
-		a, w, err = r.make(ctx, q, at, &d, name, c)
-		if err == nil || !at.again(ctx, err) {
-			return a, w, wrap(op, err)
-		}
+// place looks where a new name is to be: at the directory, and what has the name already (id 0: nothing, and one may be made).
+func (r *Router) place(ctx context.Context, op string, q *ovs.Request, dir ovs.ObjectID, name string) (d known, old dirent, err error) {
+	d, err = r.dir(ctx, op, dir, name)
+	switch {
+	case err != nil:
+		return d, old, err
+	case dots(name):
+		return d, old, ovs.E(op, ovs.KindExists, name, nil)
+	case !d.rec.may(&q.Cred, wantX):
+		return d, old, ovs.E(op, ovs.KindAccess, dir, nil)
 	}
-	return a, w, ovs.E(op, ovs.KindBusy, name, nil)
+	if old, err = r.find(ctx, dir, name); !ovs.Is(err, ovs.KindNotFound) {
+		return d, old, wrap(op, err)
+	}
+	if !d.rec.may(&q.Cred, wantW) {
+		return d, old, ovs.E(op, ovs.KindAccess, dir, nil)
+	}
+	return d, dirent{}, nil
 }
 
 // existing answers a CREATE of a name that is there.
@@ -126,7 +128,7 @@ func (r *Router) newInode(op string, q *ovs.Request, d *known, name string, c *o
 	return n, nil
 }
 
-// make does the sequence of a CREATE. A conflict: the directory has changed, look again.
+// make does the sequence of a CREATE.
 func (r *Router) make(ctx context.Context, q *ovs.Request, at *attempt, d *known, name string, c *ovs.Create) (a ovs.Attr, w ovs.Wcc, err error) {
 	const op = "objectrouter.Create"
 	now := r.stamp(d.shownCtime() + 1)
@@ -138,15 +140,15 @@ func (r *Router) make(ctx context.Context, q *ovs.Request, at *attempt, d *known
 	if err != nil {
 		return a, w, err
 	}
-	u := at.once(append(r.enterName(d.id, name, dirent{id: id, typ: rec.typ}, now), ovs.Set(inodeKey(id), rec.encode())), id)
+	u := append(r.enterName(d.id, name, dirent{id: id, typ: rec.typ}, now), ovs.Set(inodeKey(id), rec.encode()))
 	if rec.typ == ovs.TypeDir {
 		u = append(u, ovs.Add(inodeKey(d.id), linksAt, 1))
 	}
 	var index uint64
 	if rec.typ == ovs.TypeReg {
-		index, err = r.makeData(ctx, id, rec, u)
+		index, err = r.makeData(ctx, at, id, rec, u)
 	} else {
-		index, err = r.reg.Sequence(ctx, u...)
+		index, err = at.sequence(ctx, id, u...)
 	}
 	if err != nil {
 		return a, w, err
@@ -156,8 +158,8 @@ func (r *Router) make(ctx context.Context, q *ovs.Request, at *attempt, d *known
 		own := created(r.cfg.Node)
 		k.own = &own
 		if c.How != ovs.Exclusive && c.Attr.Size != nil && *c.Attr.Size > 0 {
-			if _, err := r.resize(ctx, id, *c.Attr.Size); err != nil {
-				*at = attempt{} // the file is there, but not as it was asked for: this is no success
+			if err := r.resize(ctx, id, *c.Attr.Size); err != nil {
+				at.keys = nil // the file is there, but not as it was asked for: this is no success
 				return a, w, err
 			}
 		}
@@ -166,14 +168,15 @@ func (r *Router) make(ctx context.Context, q *ovs.Request, at *attempt, d *known
 }
 
 // enterName is the part of a sequence that gives a new name to an object: the name must be free and the directory alive (else
-// its count could not be added to).
+// its count could not be added to). The directory's time becomes now, and another one in any case: of two changes the one
+// with the older time may be done last.
 func (r *Router) enterName(dir ovs.ObjectID, name string, e dirent, now int64) []ovs.Update {
 	return []ovs.Update{
 		ovs.AssertAbsent(entryKey(dir, name)),
 		ovs.SetStamped(entryKey(dir, name), e.encode(), -1, direntCookieAt),
 		ovs.SetStamped(cookieKey(dir, 0), encodeCookie(e, name), cookieAt, -1),
 		ovs.Add(inodeKey(dir), childrenAt, 1),
-		ovs.Max(inodeKey(dir), changedAt, timeBits(now)),
+		ovs.Add(inodeKey(dir), changedAt, 1), ovs.Max(inodeKey(dir), changedAt, timeBits(now)),
 	}
 }
 
@@ -183,7 +186,7 @@ func (r *Router) leaveName(dir ovs.ObjectID, name string, e dirent, now int64) [
 		ovs.TestAndSet(entryKey(dir, name), e.encode(), nil),
 		ovs.Delete(cookieKey(dir, e.cookie)),
 		ovs.Add(inodeKey(dir), childrenAt, -1),
-		ovs.Max(inodeKey(dir), changedAt, timeBits(now)),
+		ovs.Add(inodeKey(dir), changedAt, 1), ovs.Max(inodeKey(dir), changedAt, timeBits(now)),
 	}
 }
 

@@ -166,6 +166,7 @@ func (r *Router) unpark(n *node) {
 // await waits until id is served and can hold end bytes. It may stop to be so at any moment after.
 func (r *Router) await(ctx context.Context, id ovs.ObjectID, end uint64) error {
 	p := parked{wait: make(chan error, 1), end: end}
+	p.until, _ = ctx.Deadline()
 	r.park(id, p)
 	select {
 	case err := <-p.wait:

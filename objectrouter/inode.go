@@ -113,7 +113,7 @@ func (n *inode) show(id ovs.ObjectID, live *ovs.Live, a *ovs.Attr) {
 	*a = ovs.Attr{
 		ID: id, Type: n.typ, Mode: n.mode, Links: uint32(n.links), UID: n.uid, GID: n.gid,
 		Size: n.size, Used: n.used, Major: n.major, Minor: n.minor,
-		Atime: n.atime, Mtime: n.mtime, Ctime: n.ctime,
+		Atime: n.atime, Ctime: n.ctime,
 	}
 	newest := n.changed
 	switch {
@@ -125,10 +125,15 @@ func (n *inode) show(id ovs.ObjectID, live *ovs.Live, a *ovs.Attr) {
 	case n.typ == ovs.TypeLnk:
 		a.Size = uint64(len(n.target))
 	}
-	if newest > n.settled {
-		a.Mtime = newest
-	}
+	a.Mtime = n.shownMtime(newest)
 	a.Ctime = max(a.Ctime, newest)
+}
+
+func (n *inode) shownMtime(newest int64) int64 {
+	if newest > n.settled {
+		return newest
+	}
+	return n.mtime
 }
 
 // dirent is what an entry key holds.

@@ -13,6 +13,7 @@ type parked struct {
 	write  *ovs.Write
 	commit *ovs.Commit
 	wait   chan error // cap 1
+	until  time.Time  // when the waiter gives up
 	end    uint64     // bytes that the object must be able to hold
 }
 
@@ -33,7 +34,7 @@ func (p *parked) finish(err error) {
 	}
 }
 
-// deadline is when the operation's client gives up; zero for waiters, who look at their own context.
+// deadline is when whoever waits for the operation gives up.
 func (p *parked) deadline() time.Time {
 	switch {
 	case p.read != nil:
@@ -43,7 +44,7 @@ func (p *parked) deadline() time.Time {
 	case p.commit != nil:
 		return p.commit.Deadline
 	}
-	return time.Time{}
+	return p.until
 }
 
 // queue holds the nodes that wait for a worker: those that somebody waits for, and those that may come later. A node

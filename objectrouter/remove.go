@@ -2,6 +2,7 @@ package objectrouter
 
 import (
 	"context"
+	"errors"
 
 	"ovs"
 )
@@ -52,109 +53,95 @@ func dropDir(parent, id ovs.ObjectID) []ovs.Update {
 	}
 }
 
+// displace is the part of a sequence that takes a name away, and the object with its last name.
+func (r *Router) displace(dir ovs.ObjectID, name string, v *victim, now int64) (u []ovs.Update, gone bool) {
+	u = r.leaveName(dir, name, v.entry, now)
+	if v.k.rec.typ == ovs.TypeDir {
+		return append(u, dropDir(dir, v.k.id)...), false
+	}
+	over, gone := r.unlink(&v.k, now)
+	return append(u, over...), gone
+}
+
 // Remove takes a name away from anything but a directory, and the object with its last name. A handle to it is stale
 // from then on, also where it is still open.
 func (r *Router) Remove(q *ovs.Request, dir ovs.ObjectID, name string) (ovs.Wcc, error) {
-	ctx, cancel := q.Context()
-	defer cancel()
-	at := r.attempt(q)
-	w, err := r.remove(ctx, q, &at, dir, name)
-	if _, before := at.repeated(ctx, err); before {
-		return r.dirWcc(dir, 0), nil
-	}
-	return w, err
-}
-
-func (r *Router) remove(ctx context.Context, q *ovs.Request, at *attempt, dir ovs.ObjectID, name string) (w ovs.Wcc, err error) {
-	const op = "objectrouter.Remove"
-	for range maxTries {
-		d, err := r.dir(ctx, op, dir, name)
-		switch {
-		case err != nil:
-			return w, err
-		case dots(name):
-			return w, ovs.E(op, ovs.KindInvalid, name, nil)
-		case !d.rec.may(&q.Cred, wantX):
-			return w, ovs.E(op, ovs.KindAccess, dir, nil)
-		}
-		v, err := r.victimOf(ctx, dir, name)
-		if err != nil {
-			return w, wrap(op, err)
-		}
-		if err := mayUnlink(op, &q.Cred, d.rec, v.k.rec); err != nil {
-			return w, err
-		}
-		if v.k.rec.typ == ovs.TypeDir {
-			return w, ovs.E(op, ovs.KindIsDir, name, nil)
-		}
-		now := r.stamp(max(d.shownCtime(), r.ctimeOf(&v.k)) + 1)
-		u, gone := r.unlink(&v.k, now)
-		index, err := r.reg.Sequence(ctx, at.once(append(r.leaveName(dir, name, v.entry, now), u...), 0)...)
-		if err == nil {
-			if gone {
-				r.retire(v.k.id)
-			}
-			return r.dirWcc(dir, index), nil
-		}
-		if !at.again(ctx, err) {
-			return w, wrap(op, err)
-		}
-	}
-	return w, ovs.E(op, ovs.KindBusy, name, nil)
+	return r.remove("objectrouter.Remove", q, dir, name, false)
 }
 
 // Rmdir takes an empty directory away.
 func (r *Router) Rmdir(q *ovs.Request, dir ovs.ObjectID, name string) (ovs.Wcc, error) {
+	return r.remove("objectrouter.Rmdir", q, dir, name, true)
+}
+
+func (r *Router) remove(op string, q *ovs.Request, dir ovs.ObjectID, name string, rmdir bool) (w ovs.Wcc, err error) {
 	ctx, cancel := q.Context()
 	defer cancel()
 	at := r.attempt(q)
-	w, err := r.rmdir(ctx, q, &at, dir, name)
-	if _, before := at.repeated(ctx, err); before {
-		return r.dirWcc(dir, 0), nil
+	_, before, err := at.attempts(ctx, op, func() error {
+		d, v, err := r.findVictim(ctx, op, q, dir, name, rmdir)
+		if err != nil {
+			return wrap(op, err)
+		}
+		now := r.stamp(max(d.shownCtime(), r.ctimeOf(&v.k)) + 1)
+		u, gone := r.displace(dir, name, &v, now)
+		index, err := at.sequence(ctx, 0, u...)
+		if err != nil {
+			return wrap(op, r.whyNot(ctx, &v, err))
+		}
+		if gone {
+			r.retire(v.k.id)
+		}
+		w = r.dirWcc(dir, index)
+		return nil
+	})
+	if before {
+		w = r.dirWcc(dir, 0)
 	}
 	return w, err
 }
 
-func (r *Router) rmdir(ctx context.Context, q *ovs.Request, at *attempt, dir ovs.ObjectID, name string) (w ovs.Wcc, err error) {
-	const op = "objectrouter.Rmdir"
-	for range maxTries {
-		d, err := r.dir(ctx, op, dir, name)
-		switch {
-		case err != nil:
-			return w, err
-		case name == ".":
-			return w, ovs.E(op, ovs.KindInvalid, name, nil)
-		case name == "..":
-			return w, ovs.E(op, ovs.KindExists, name, nil)
-		case !d.rec.may(&q.Cred, wantX):
-			return w, ovs.E(op, ovs.KindAccess, dir, nil)
-		}
-		v, err := r.victimOf(ctx, dir, name)
-		if err != nil {
-			return w, wrap(op, err)
-		}
-		if err := mayUnlink(op, &q.Cred, d.rec, v.k.rec); err != nil {
-			return w, err
-		}
-		if v.k.rec.typ != ovs.TypeDir {
-			return w, ovs.E(op, ovs.KindNotDir, name, nil)
-		}
-		now := r.stamp(d.shownCtime() + 1)
-		index, err := r.reg.Sequence(ctx, at.once(append(r.leaveName(dir, name, v.entry, now), dropDir(dir, v.k.id)...), 0)...)
-		if err == nil {
-			return r.dirWcc(dir, index), nil
-		}
-		if !at.again(ctx, err) {
-			return w, wrap(op, err)
-		}
-		if empty, err := r.empty(ctx, v.k.id); err != nil || !empty {
-			if err == nil {
-				err = ovs.E(op, ovs.KindNotEmpty, name, nil)
-			}
-			return w, err
-		}
+// findVictim reads what a REMOVE or RMDIR is about, and says why it may not be.
+func (r *Router) findVictim(ctx context.Context, op string, q *ovs.Request, dir ovs.ObjectID, name string, rmdir bool) (d known, v victim, err error) {
+	d, err = r.dir(ctx, op, dir, name)
+	switch {
+	case err != nil:
+		return d, v, err
+	case rmdir && name == "..":
+		return d, v, ovs.E(op, ovs.KindExists, name, nil)
+	case dots(name):
+		return d, v, ovs.E(op, ovs.KindInvalid, name, nil)
+	case !d.rec.may(&q.Cred, wantX):
+		return d, v, ovs.E(op, ovs.KindAccess, dir, nil)
 	}
-	return w, ovs.E(op, ovs.KindBusy, name, nil)
+	if v, err = r.victimOf(ctx, dir, name); err != nil {
+		return d, v, err
+	}
+	if err := mayUnlink(op, &q.Cred, d.rec, v.k.rec); err != nil {
+		return d, v, err
+	}
+	switch isDir := v.k.rec.typ == ovs.TypeDir; {
+	case isDir && !rmdir:
+		return d, v, ovs.E(op, ovs.KindIsDir, name, nil)
+	case !isDir && rmdir:
+		return d, v, ovs.E(op, ovs.KindNotDir, name, nil)
+	}
+	return d, v, nil
+}
+
+// whyNot is the error of a sequence that should have taken v away and ended with err: a directory may have entries.
+func (r *Router) whyNot(ctx context.Context, v *victim, err error) error {
+	if !errors.Is(err, errAgain) || v.k.rec.typ != ovs.TypeDir {
+		return err
+	}
+	empty, readErr := r.empty(ctx, v.k.id)
+	switch {
+	case readErr != nil:
+		return readErr
+	case !empty:
+		return ovs.E("objectrouter.empty", ovs.KindNotEmpty, v.k.id, nil)
+	}
+	return err
 }
 
 // empty says whether a directory has no entry at this moment.

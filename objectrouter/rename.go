@@ -1,6 +1,7 @@
 package objectrouter
 
 import (
+	"bytes"
 	"context"
 
 	"ovs"
@@ -20,56 +21,47 @@ func (m *move) turns() bool { return m.src.k.rec.typ == ovs.TypeDir && m.from.id
 
 // Rename gives an object another name, in place of what has that name; all at once.
 func (r *Router) Rename(q *ovs.Request, fromDir ovs.ObjectID, from string, toDir ovs.ObjectID, to string) (fw, tw ovs.Wcc, err error) {
+	const op = "objectrouter.Rename"
 	ctx, cancel := q.Context()
 	defer cancel()
 	at := r.attempt(q)
-	fw, tw, err = r.rename(ctx, q, &at, fromDir, from, toDir, to)
-	if _, before := at.repeated(ctx, err); before {
-		return r.dirWcc(fromDir, 0), r.dirWcc(toDir, 0), nil
-	}
-	return fw, tw, err
-}
-
-func (r *Router) rename(ctx context.Context, q *ovs.Request, at *attempt, fromDir ovs.ObjectID, from string, toDir ovs.ObjectID, to string) (fw, tw ovs.Wcc, err error) {
-	const op = "objectrouter.Rename"
-	for range maxTries {
+	var index uint64 // of the sequence, 0: there was none
+	_, _, err = at.attempts(ctx, op, func() error {
 		m, err := r.findMove(ctx, op, fromDir, from, toDir, to)
 		if err == nil {
 			err = m.check(op, &q.Cred)
 		}
 		if err != nil {
-			return fw, tw, wrap(op, err)
+			return wrap(op, err)
 		}
 		if m.hasDst && m.src.entry.id == m.dst.entry.id {
-			return r.dirWcc(fromDir, 0), r.dirWcc(toDir, 0), nil // two names of one object, or the same name: nothing to do
+			return wrap(op, r.together(ctx, &m)) // two names of one object, or the same name: nothing to do
 		}
 		u, gone, err := r.moveUpdates(ctx, op, &m)
-		if conflicted(err) {
-			continue
-		}
-		if err != nil {
-			return fw, tw, wrap(op, err)
-		}
-		index, err := r.reg.Sequence(ctx, at.once(u, 0)...)
 		if err == nil {
-			if gone {
-				r.retire(m.dst.entry.id)
-			}
-			return r.dirWcc(fromDir, index), r.dirWcc(toDir, index), nil
+			index, err = at.sequence(ctx, 0, u...)
 		}
-		if !at.again(ctx, err) {
-			return fw, tw, wrap(op, err)
+		if err != nil && m.hasDst {
+			err = r.whyNot(ctx, &m.dst, err)
 		}
-		if m.hasDst && m.dst.k.rec.typ == ovs.TypeDir {
-			if empty, err := r.empty(ctx, m.dst.entry.id); err != nil || !empty {
-				if err == nil {
-					err = ovs.E(op, ovs.KindNotEmpty, to, nil)
-				}
-				return fw, tw, err
-			}
+		if err == nil && gone {
+			r.retire(m.dst.entry.id)
 		}
+		return wrap(op, err)
+	})
+	if err != nil {
+		return fw, tw, err
 	}
-	return fw, tw, ovs.E(op, ovs.KindBusy, from, nil)
+	return r.dirWcc(fromDir, index), r.dirWcc(toDir, index), nil
+}
+
+// together says errAgain unless both names of m are there at one moment: they were read one after the other.
+func (r *Router) together(ctx context.Context, m *move) error {
+	v, err := r.reg.MultiGet(ctx, [][]byte{entryKey(m.from.id, m.fromName), entryKey(m.to.id, m.toName)})
+	if err == nil && !(bytes.Equal(v[0], m.src.entry.encode()) && bytes.Equal(v[1], m.dst.entry.encode())) {
+		err = errAgain
+	}
+	return err
 }
 
 // findMove reads what a RENAME is about.
@@ -126,30 +118,21 @@ func (m *move) check(op string, c *ovs.Cred) error {
 func (r *Router) moveUpdates(ctx context.Context, op string, m *move) (u []ovs.Update, gone bool, err error) {
 	src, from, to := &m.src, m.from.id, m.to.id
 	now := r.stamp(max(m.from.shownCtime(), m.to.shownCtime(), r.ctimeOf(&src.k)) + 1)
-	srcDir := src.k.rec.typ == ovs.TypeDir
-	if srcDir {
+	if m.turns() {
 		// The directory must not come to stand below itself. Each change of parents asserts and bumps one key, which was
 		// read before the ancestors: two that each saw no ring cannot both go through.
-		turn, err := r.noRing(ctx, op, m)
-		if err != nil {
+		if u, err = r.noRing(ctx, op, m); err != nil {
 			return nil, false, err
 		}
-		u = append(u, turn...)
 	}
 	if m.hasDst {
 		// First, while the old name still counts: a directory that holds what is to replace it is not empty.
-		u = append(u, r.leaveName(to, m.toName, m.dst.entry, now)...)
-		if srcDir {
-			u = append(u, dropDir(to, m.dst.entry.id)...)
-		} else {
-			var over []ovs.Update
-			over, gone = r.unlink(&m.dst.k, now)
-			u = append(u, over...)
-		}
+		over, ends := r.displace(to, m.toName, &m.dst, now)
+		u, gone = append(u, over...), ends
 	}
 	u = append(u, r.leaveName(from, m.fromName, src.entry, now)...)
 	u = append(u, r.enterName(to, m.toName, dirent{id: src.entry.id, typ: src.entry.typ}, now)...)
-	u = append(u, ovs.Max(inodeKey(src.entry.id), ctimeAt, timeBits(now)))
+	u = append(u, ovs.Add(inodeKey(src.entry.id), ctimeAt, 1), ovs.Max(inodeKey(src.entry.id), ctimeAt, timeBits(now)))
 	if m.turns() {
 		// The entry was asserted, and a directory has one: so its parent is the directory that the entry is in.
 		u = append(u,
@@ -161,9 +144,6 @@ func (r *Router) moveUpdates(ctx context.Context, op string, m *move) (u []ovs.U
 
 // noRing reads the ancestors of the new parent: the moved directory must not be among them.
 func (r *Router) noRing(ctx context.Context, op string, m *move) ([]ovs.Update, error) {
-	if !m.turns() {
-		return nil, nil
-	}
 	v, err := r.reg.Get(ctx, renameKey())
 	if err != nil {
 		return nil, err
@@ -182,7 +162,7 @@ func (r *Router) noRing(ctx context.Context, op string, m *move) ([]ovs.Update, 
 		}
 		k, err := r.read(ctx, id)
 		if ovs.Is(err, ovs.KindStale) && id != m.to.id {
-			return nil, ovs.E(op, ovs.KindConflict, "an ancestor moved meanwhile", err)
+			return nil, errAgain // an ancestor moved meanwhile
 		}
 		if err != nil {
 			return nil, err

@@ -186,3 +186,75 @@ func TestOnceDespiteTimeouts(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedTruncation: a SETATTR or CREATE that cut a file off does not do it again when it comes again, also after a
+// restart: what was written since stays. So does a guarded SETATTR have its first answer.
+func TestRepeatedTruncation(t *testing.T) {
+	w := newWorld(t, nil)
+	r := w.router()
+	zero, mode := uint64(0), uint32(0o600)
+	var id ovs.ObjectID
+	var guard int64
+	truncate := &ovs.Create{Type: ovs.TypeReg, Attr: ovs.SetAttr{Size: &zero}}
+	for n, f := range []func(q *ovs.Request) error{
+		func(q *ovs.Request) error { // makes it
+			a, _, err := r.Create(q, ovs.RootID, "f", truncate)
+			id = a.ID
+			return err
+		},
+		func(q *ovs.Request) error { // finds it
+			a, _, err := r.Create(q, ovs.RootID, "f", truncate)
+			if err == nil && a.ID != id {
+				err = fmt.Errorf("file %d, was %d", a.ID, id)
+			}
+			return err
+		},
+		func(q *ovs.Request) error { _, err := r.SetAttr(q, id, &ovs.SetAttr{Size: &zero}); return err },
+		func(q *ovs.Request) error {
+			_, err := r.SetAttr(q, id, &ovs.SetAttr{Mode: &mode, Guard: &guard})
+			return err
+		},
+		func(q *ovs.Request) error {
+			_, err := r.SetAttr(q, id, &ovs.SetAttr{Size: &zero, Guard: &guard})
+			return err
+		},
+	} {
+		if id != 0 {
+			guard = attrOf(t, r, id).Ctime
+		}
+		for round := range 3 {
+			if err := f(xid(uint32(n + 1))); err != nil {
+				t.Fatalf("operation %d, time %d: %v", n, round+1, err)
+			}
+			if round == 0 {
+				if err := newUser(r).write(id, 0, "since"); err != nil {
+					t.Fatal(err)
+				}
+			} else if got, err := newUser(r).read(id, 0, 10); err != nil || got != "since" {
+				t.Fatalf("operation %d, time %d: %q, %v", n, round+1, got, err)
+			}
+			if round == 1 {
+				w.end(r)
+				r = w.router()
+			}
+		}
+	}
+}
+
+// TestRepeatedAcrossAges: an age of keys ends while a request is under way, and it comes again and is done before the first.
+func TestRepeatedAcrossAges(t *testing.T) {
+	w, s, r, u := staged(t)
+	u.file(t, "f")
+	var id ovs.ObjectID
+	s.set(&s.beforeDone, func() {
+		w.now.Add(int64(repeatAge))
+		if _, err := r.Remove(xid(1), ovs.RootID, "f"); err != nil {
+			t.Error(err)
+		}
+		id = u.file(t, "f")
+	})
+	if _, err := r.Remove(xid(1), ovs.RootID, "f"); err != nil {
+		t.Fatal(err)
+	}
+	attrOf(t, r, id)
+}

@@ -218,10 +218,8 @@ func (r *Router) follow() (cancel func()) {
 		}
 		switch key[0] {
 		case spaceInode:
-			rec, err := decodeInode(value)
-			if err == nil || value == nil {
-				r.table.followInode(index, idOf(key), rec)
-			}
+			rec, _ := decodeInode(value)
+			r.table.followInode(index, idOf(key), rec, value == nil)
 		case spaceOwner:
 			own, _ := decodeEntry(value)
 			r.table.followOwner(idOf(key), own)

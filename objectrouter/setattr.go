@@ -2,6 +2,7 @@ package objectrouter
 
 import (
 	"context"
+	"errors"
 
 	"ovs"
 )
@@ -12,69 +13,76 @@ func (r *Router) SetAttr(q *ovs.Request, id ovs.ObjectID, s *ovs.SetAttr) (w ovs
 	const op = "objectrouter.SetAttr"
 	ctx, cancel := q.Context()
 	defer cancel()
-	resized, moved := false, false
-	for range maxTries {
-		k, err := r.load(ctx, id)
-		var before ovs.Attr
-		if err == nil {
-			err = r.attrs(ctx, &k, &before)
+	at := r.attempt(q)
+	if s.Size == nil && s.Guard == nil {
+		at.keys = nil // may be done twice
+	}
+	resized := false
+	_, before, err := at.attempts(ctx, op, func() error {
+		k, old, err := r.prepare(ctx, op, &q.Cred, id, s, resized)
+		if err == nil && s.Size != nil && !resized {
+			if err = r.cut(ctx, &at, id, *s.Size); err == nil {
+				resized, err = true, errAgain // to see what it is now
+			}
 		}
 		if err != nil {
-			return w, wrap(op, err)
+			return wrap(op, err)
 		}
-		if !resized {
-			if s.Guard != nil && *s.Guard != before.Ctime {
-				return w, ovs.E(op, ovs.KindConflict, id, nil)
-			}
-			if err := mayChange(op, &q.Cred, &k, s); err != nil {
-				return w, err
-			}
-			if s.Size != nil {
-				if moved, err = r.resize(ctx, id, *s.Size); err != nil {
-					return w, wrap(op, err)
-				}
-				resized = true
-				continue
-			}
+		next := changed(k.rec, &q.Cred, s, r.stamp(old.Ctime+1))
+		_, err = at.sequence(ctx, id, ovs.Assert(inodeKey(id), k.rec.encode()), ovs.Set(inodeKey(id), next.encode()))
+		if err == nil {
+			w = r.wccOf(&k, next, old, !resized)
 		}
-		if moved && !k.rec.hasVerf && onlySize(s) {
-			w.HasAfter, w.After = true, before
-			return w, nil
-		}
-		next := changed(k.rec, &q.Cred, s, r.stamp(before.Ctime+1))
-		_, err = r.reg.Sequence(ctx, ovs.Assert(inodeKey(id), k.rec.encode()), ovs.Set(inodeKey(id), next.encode()))
-		switch {
-		case err == nil:
-			return r.wccOf(&k, next, before, !resized), nil
-		case !conflicted(err):
-			return w, wrap(op, err)
-		}
+		return wrap(op, err)
+	})
+	if before {
+		w.After, err = r.GetAttr(q, id)
+		w.HasAfter = err == nil
 	}
-	return w, ovs.E(op, ovs.KindBusy, id, nil)
+	return w, err
+}
+
+var errRepeated = ovs.E("objectrouter.cut", ovs.KindBusy, nil, errors.New("it was done when its request came before"))
+
+// cut sets the size, unless that was done when the request came before: what was written since would be lost.
+func (r *Router) cut(ctx context.Context, at *attempt, id ovs.ObjectID, size uint64) error {
+	if _, before, err := at.known(ctx); err != nil {
+		return err
+	} else if before {
+		return errRepeated
+	}
+	return r.resize(ctx, id, size)
 }
 
 // wccOf is the weak cache consistency of a change of k's record to next. The attributes before count only when no
-// write came between them and the change.
-func (r *Router) wccOf(k *known, next *inode, before ovs.Attr, quiet bool) ovs.Wcc {
+// write came between them and those after.
+func (r *Router) wccOf(k *known, next *inode, before ovs.Attr, quiet bool) (w ovs.Wcc) {
+	later := *k
+	later.rec = next
+	w.HasAfter = r.shown(&later, &w.After)
 	var again ovs.Attr
 	if quiet && r.shown(k, &again) && again == before {
-		k.rec = next
-		w := ovs.Wcc{HasBefore: true, SizeBefore: before.Size, MtimeB: before.Mtime, CtimeB: before.Ctime}
-		w.HasAfter = r.shown(k, &w.After)
-		return w
+		w.HasBefore, w.SizeBefore, w.MtimeB, w.CtimeB = true, before.Size, before.Mtime, before.Ctime
 	}
-	k.rec = next
-	var w ovs.Wcc
-	w.HasAfter = r.shown(k, &w.After)
 	return w
 }
 
-func onlySize(s *ovs.SetAttr) bool {
-	return s.Mode == nil && s.UID == nil && s.GID == nil && s.Atime == nil && s.Mtime == nil
+// prepare loads what a SETATTR is about, and checks guard, type, limits and credentials unless that was done before.
+func (r *Router) prepare(ctx context.Context, op string, c *ovs.Cred, id ovs.ObjectID, s *ovs.SetAttr, checked bool) (k known, a ovs.Attr, err error) {
+	if k, err = r.load(ctx, id); err != nil {
+		return k, a, err
+	}
+	if err = r.attrs(ctx, &k, &a); err != nil || checked {
+		return k, a, err
+	}
+	if s.Guard != nil && *s.Guard != a.Ctime {
+		return k, a, ovs.E(op, ovs.KindConflict, id, nil)
+	}
+	return k, a, allowed(op, c, &k, s)
 }
 
-// mayChange checks a SETATTR against type, limits and credentials.
-func mayChange(op string, c *ovs.Cred, k *known, s *ovs.SetAttr) error {
+// allowed checks a SETATTR against type, limits and credentials.
+func allowed(op string, c *ovs.Cred, k *known, s *ovs.SetAttr) error {
 	if s.Size != nil {
 		if err := checkData(op, k.id, k.rec.typ); err != nil {
 			return err
@@ -132,6 +140,10 @@ func changed(old *inode, c *ovs.Cred, s *ovs.SetAttr, now int64) *inode {
 			n.atime = now
 		}
 	}
+	if n.typ == ovs.TypeDir {
+		// Settled each time: a change of names that is done after this one shows, whatever its time.
+		n.mtime, n.settled, n.changed = n.shownMtime(n.changed), now, now
+	}
 	if s.Mtime != nil || s.Size != nil {
 		n.mtime, n.settled = now, now
 		if s.Mtime != nil && *s.Mtime != ovs.SetToServer {
@@ -141,20 +153,18 @@ func changed(old *inode, c *ovs.Cred, s *ovs.SetAttr, now int64) *inode {
 	return &n
 }
 
-// resize sets the size of the data and tells whether that moved the times that the owner shows.
-func (r *Router) resize(ctx context.Context, id ovs.ObjectID, size uint64) (moved bool, err error) {
+// resize sets the size of the data.
+func (r *Router) resize(ctx context.Context, id ovs.ObjectID, size uint64) error {
 	for range maxTries {
 		n, s, err := r.acquire(ctx, id, size)
 		if err != nil {
-			return false, err
+			return err
 		}
-		before := s.object.Live().Time
 		err = s.object.Resize(ctx, size)
-		moved = s.object.Live().Time > before
 		n.leave()
 		if !ovs.Is(err, ovs.KindFenced) {
-			return moved, err
+			return err
 		}
 	}
-	return false, ovs.E("objectrouter.resize", ovs.KindBusy, r.ref(id), nil)
+	return ovs.E("objectrouter.resize", ovs.KindBusy, r.ref(id), nil)
 }

@@ -274,3 +274,100 @@ func TestRemovedMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryChangeShows: of two changes at once, the one whose time was taken first and that is done last shows too.
+func TestEveryChangeShows(t *testing.T) {
+	mode, far := uint32(0o700), int64(4e18)
+	for what, meanwhile := range map[string]func(r *Router, u *user, d ovs.ObjectID) error{
+		"a CREATE": func(_ *Router, u *user, d ovs.ObjectID) error {
+			_, err := u.create(d, "other", ovs.Create{Type: ovs.TypeFIFO})
+			return err
+		},
+		"a SETATTR of the mode": func(r *Router, u *user, d ovs.ObjectID) error {
+			_, err := r.SetAttr(u.rq, d, &ovs.SetAttr{Mode: &mode})
+			return err
+		},
+		"a SETATTR of the mtime": func(r *Router, u *user, d ovs.ObjectID) error {
+			_, err := r.SetAttr(u.rq, d, &ovs.SetAttr{Mtime: &far})
+			return err
+		},
+	} {
+		for op, f := range map[string]func(r *Router, u *user, d, file ovs.ObjectID) error{
+			"Create": func(_ *Router, u *user, d, _ ovs.ObjectID) error {
+				_, err := u.create(d, "new", ovs.Create{Type: ovs.TypeFIFO})
+				return err
+			},
+			"Link": func(r *Router, u *user, d, file ovs.ObjectID) error {
+				_, _, err := r.Link(u.rq, file, d, "new")
+				return err
+			},
+			"Remove": func(r *Router, u *user, d, _ ovs.ObjectID) error {
+				_, err := r.Remove(u.rq, d, "f")
+				return err
+			},
+			"Rename": func(r *Router, u *user, d, _ ovs.ObjectID) error {
+				_, _, err := r.Rename(u.rq, d, "f", ovs.RootID, "f")
+				return err
+			},
+		} {
+			_, s, r, u := staged(t)
+			d, err := u.create(ovs.RootID, "d", ovs.Create{Type: ovs.TypeDir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, err := u.create(d, "f", ovs.Create{Type: ovs.TypeReg, How: ovs.Guarded})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var between ovs.Attr
+			s.set(&s.beforeDone, func() {
+				if err := meanwhile(r, u, d); err != nil {
+					t.Error(err)
+				}
+				between = attrOf(t, r, d)
+			})
+			if err := f(r, u, d, file); err != nil {
+				t.Fatal(err)
+			}
+			if a := attrOf(t, r, d); a.Ctime <= between.Ctime || a.Mtime == between.Mtime {
+				t.Errorf("%s after %s: ctime %d, then %d; mtime %d, then %d", op, what, between.Ctime, a.Ctime, between.Mtime, a.Mtime)
+			}
+		}
+	}
+}
+
+// TestRenamedShows: a RENAME shows in the file's ctime, also behind a SETATTR that was done meanwhile.
+func TestRenamedShows(t *testing.T) {
+	_, s, r, u := staged(t)
+	id := u.file(t, "f")
+	var between ovs.Attr
+	s.set(&s.beforeDone, func() {
+		mode := uint32(0o600)
+		if _, err := r.SetAttr(u.rq, id, &ovs.SetAttr{Mode: &mode}); err != nil {
+			t.Error(err)
+		}
+		between = attrOf(t, r, id)
+	})
+	if _, _, err := r.Rename(u.rq, ovs.RootID, "f", ovs.RootID, "g"); err != nil {
+		t.Fatal(err)
+	}
+	if a := attrOf(t, r, id); a.Ctime <= between.Ctime || a.Mtime != between.Mtime {
+		t.Fatalf("before %+v, after %+v", between, a)
+	}
+}
+
+// TestRenamedMeanwhile: of two that rename one name to the same other one, the second finds nothing.
+func TestRenamedMeanwhile(t *testing.T) {
+	w, s, r, u := staged(t)
+	u.file(t, "a")
+	r.names.forget()
+	s.set(&s.afterRead, func() {
+		if _, _, err := r.Rename(u.rq, ovs.RootID, "a", ovs.RootID, "b"); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, _, err := r.Rename(u.rq, ovs.RootID, "a", ovs.RootID, "b"); !ovs.Is(err, ovs.KindNotFound) {
+		t.Fatalf("the second: %v", err)
+	}
+	fsck(t, w.reg)
+}

@@ -50,8 +50,10 @@ type served struct {
 func (n *node) enter(tick int64) *served {
 	n.inflight.Add(1)
 	if n.open.Load() {
-		n.touch(tick)
-		return n.serve.Load()
+		if s := n.serve.Load(); s != nil { // else it was dismissed between the two looks
+			n.touch(tick)
+			return s
+		}
 	}
 	n.leave()
 	return nil
@@ -187,8 +189,8 @@ func (t *table) remove(n *node) {
 	s.idle--
 }
 
-// followInode is called in the apply path with each new state of an inode record; nil: deleted.
-func (t *table) followInode(index uint64, id ovs.ObjectID, rec *inode) {
+// followInode is called in the apply path with each new state of an inode record; nil: deleted, or there and not known.
+func (t *table) followInode(index uint64, id ovs.ObjectID, rec *inode, deleted bool) {
 	s := &t.shard[shardOf(id)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +207,7 @@ func (t *table) followInode(index uint64, id ovs.ObjectID, rec *inode) {
 		n.index, n.prev = index, n.rec.Load()
 	}
 	n.rec.Store(rec)
-	if rec == nil {
+	if deleted {
 		n.gone.Store(true)
 		if n.pins == 0 {
 			t.remove(n)

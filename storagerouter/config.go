@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -34,6 +35,8 @@ type Config struct {
 	RestAfter time.Duration `yaml:"rest_after,omitempty"` // an object untouched so long leaves the log; 0: the router's default
 	FileLimit Size          `yaml:"file_limit,omitempty"` // a file that grows past it becomes a volume; 0: the router's default
 	Volumes   VolumeConfig  `yaml:"volumes,omitempty"`
+
+	AcceptLogLoss string `yaml:"-"` // identity of a lost write log: what it alone held is given up, by flag only
 
 	Backend BackendConfig `yaml:"backend"`
 	VPools  []PoolConfig  `yaml:"vpools"` // made at the first start; later ones are added
@@ -153,8 +156,16 @@ func (c *Config) Validate() error {
 	if c.LogSize != 0 && c.LogSize < 4*c.LogSegment {
 		return bad("log_size: %s holds less than four segments of %s; make it larger or log_segment smaller", c.LogSize, c.LogSegment)
 	}
-	if v := c.Volumes; v.SCOSize%ovs.ClusterSize != 0 || v.SCOSize > 64<<20 || v.TLogSCOs < 0 || v.MostTLogs < 0 || c.RestAfter < 0 || c.Backend.CollectEvery < 0 {
-		return bad("volumes: sco_size is a multiple of 4 KiB up to 64 MiB; counts, rest_after and backend.collect_every are not negative")
+	if v := c.Volumes; v.SCOSize%ovs.ClusterSize != 0 || v.SCOSize > 64<<20 || v.TLogSCOs < 0 || v.MostTLogs < 0 {
+		return bad("volumes: sco_size is a multiple of 4 KiB up to 64 MiB; tlog_scos and most_tlogs are not negative")
+	}
+	for name, d := range map[string]time.Duration{"rest_after": c.RestAfter, "backend.collect_every": c.Backend.CollectEvery} {
+		if d != 0 && d < time.Second {
+			return bad("%s: %v is less than a second; say a unit, as in 60s or 15m", name, d)
+		}
+	}
+	if id := c.AcceptLogLoss; id != "" && (len(id) != 16 || strings.Trim(id, "0123456789abcdef") != "") {
+		return bad("accept-log-loss: %q is not the identity of a log: 16 hexadecimal digits, as the refused start named it", id)
 	}
 	if c.FileLimit > 256<<20 {
 		return bad("file_limit: %s is more than the 256 MiB that a file may have", c.FileLimit)
@@ -166,16 +177,24 @@ func (c *Config) Validate() error {
 }
 
 func (b *BackendConfig) validate() error {
+	if err := ovs.CheckBackendName("backend.name", b.Name); err != nil {
+		return err
+	}
 	if b.ASDs < 1 || b.ASDs > 64 {
 		return fmt.Errorf("backend.asds: %d is not from 1 to 64", b.ASDs)
 	}
 	if len(b.Presets) == 0 {
 		return errors.New("backend.presets: at least one policy is needed")
 	}
+	fits := false
 	for i, p := range b.Presets {
 		if p.K < 1 || p.M < 0 || p.K+p.M > 32 || p.C < p.K || p.C > p.K+p.M || (p.M > 0 && p.C == p.K) || p.X < 1 {
 			return fmt.Errorf("backend.presets[%d]: (k %d, m %d, c %d, x %d): k from 1, k+m at most 32, k < c <= k+m (c = k only without parity), x from 1", i, p.K, p.M, p.C, p.X)
 		}
+		fits = fits || p.C <= min(b.ASDs, p.X) // all ASDs are this node's
+	}
+	if !fits {
+		return fmt.Errorf("backend.asds: with %d no policy of backend.presets can be met, nothing could be stored: more ASDs, or a policy with a smaller c such as (k 1, m 0, c 1, x 1)", b.ASDs)
 	}
 	return nil
 }

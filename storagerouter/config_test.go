@@ -58,6 +58,15 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"preset":             {func(c *Config) { c.Backend.Presets[0].C = 4 }, "presets[0]"},
 		"pool name":          {func(c *Config) { c.VPools[0].Name = "a/b" }, "vpools[0].name"},
 		"export":             {func(c *Config) { c.VPools[0].Export = "x" }, "export"},
+		"backend name":       {func(c *Config) { c.Backend.Name = "a b" }, "backend.name"},
+		"too few ASDs":       {func(c *Config) { c.Backend.ASDs = 1 }, "backend.asds"},
+		"x too small":        {func(c *Config) { c.Backend.Presets = []Preset{{2, 1, 3, 2}} }, "backend.asds"},
+		"60 of what":         {func(c *Config) { c.RestAfter = 60 }, "60s"},
+		"not an identity":    {func(c *Config) { c.AcceptLogLoss = "yes" }, "16 hexadecimal"},
+		"SCO size":           {func(c *Config) { c.Volumes.SCOSize = 5000 }, "sco_size"},
+		"file limit":         {func(c *Config) { c.FileLimit = 1 << 30 }, "file_limit"},
+		"squash":             {func(c *Config) { c.VPools[0].Squash = "some" }, "squash"},
+		"no vPool":           {func(c *Config) { c.VPools = nil }, "vpools"},
 		"twice":              {func(c *Config) { c.VPools = append(c.VPools, c.VPools[0]) }, "twice"},
 	} {
 		cfg := DefaultConfig()

@@ -14,6 +14,7 @@ import (
 	"ovs/albaproxy"
 	"ovs/albaproxy/asd"
 	"ovs/dtl"
+	"ovs/framework"
 	"ovs/internal/pagecache"
 	"ovs/internal/vfs"
 	"ovs/volumedriver"
@@ -37,6 +38,7 @@ type Core struct {
 	config  ovs.Registry
 	backend *albaproxy.Proxy
 	wlog    *dtl.Log
+	log     ovs.Log // wlog, as the drivers see it
 	cache   *pagecache.Cache
 	maps    *volumedriver.Budget
 	pools   []*pool
@@ -44,6 +46,12 @@ type Core struct {
 	relieve atomic.Pointer[map[ovs.PoolID]*pool] // whom the log may ask for room
 	full    atomic.Bool                          // the backend has no room for what is in the log
 	closers closers
+
+	unserved  []string            // vPools that the settings do not name
+	lost      *framework.LogLoss  // the loss that this start accepted
+	losses    []framework.LogLoss // all that were ever accepted
+	reporting atomic.Bool         // objects that come back are named, until the start is over
+	quiet     int                 // the room watcher's: looks since an object was waiting to come back
 }
 
 // OpenCore builds the core on a directory of fsys. It serves nothing before Start.
@@ -60,6 +68,9 @@ func OpenCore(ctx context.Context, cfg Config, node ovs.NodeID, fsys vfs.FS, dir
 	}
 	known, err := c.checkLog(ctx, fsys, dir("log"))
 	if err != nil {
+		return nil, err
+	}
+	if err = c.checkSettings(ctx, fsys, dir("asd")); err != nil {
 		return nil, err
 	}
 	if err = c.openBackend(ctx, fsys, dir); err != nil {

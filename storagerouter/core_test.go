@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"path"
 	"strings"
 	"sync"
@@ -32,6 +33,15 @@ func (t *twins) get(name string) *memregistry.Registry {
 		t.groups[name] = memregistry.New()
 	}
 	return t.groups[name]
+}
+
+// fork is a copy that goes its own way.
+func (t *twins) fork() *twins {
+	f := newTwins()
+	for name, g := range t.groups {
+		f.groups[name] = g.Fork()
+	}
+	return f
 }
 
 // Group implements Groups.
@@ -232,6 +242,48 @@ func TestFullBackend(t *testing.T) {
 	}
 	if err := write(fs, id, taken, block); err != nil {
 		t.Errorf("with room again: %v", err)
+	}
+	closeCore(t, c)
+}
+
+// TestHaltedIsSeen: an object that meets other content under the name of its next SCO takes no more writes, is still read, and
+// the operator sees which one it is, why, and what to do; the others go on.
+func TestHaltedIsSeen(t *testing.T) {
+	disk, groups := newDisk(t), newTwins()
+	c := openCore(t, disk, groups, 1)
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fs, p := c.FileSystem("vpool1"), c.pools[0]
+	id, other := create(t, fs, "disk.raw"), create(t, fs, "other.raw")
+	data := bytes.Repeat([]byte{7}, 64<<10)
+	ns := fmt.Sprintf("vol-%x-%x", uint64(p.id), uint64(id))
+	if err := c.backend.CreateNamespace(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.backend.Put(t.Context(), ns, fmt.Sprintf("sco/%011x-%016x", 1, 1), data, ovs.PutOptions{Unit: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []ovs.ObjectID{id, other} {
+		if err := write(fs, id, 0, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = p.router.Flush(t.Context()) // it may say that one of them cannot
+	if got := p.status(nil, false).Halted; len(got) != 1 || got[0].Fileid != uint64(id) || !got[0].Reads || got[0].Next == "" ||
+		!strings.Contains(got[0].Why, "sco/00000000001-0000000000000001") {
+		t.Errorf("the operator sees %+v", got)
+	}
+	if err := write(fs, id, 0, data); !ovs.Is(err, ovs.KindIO) {
+		t.Errorf("a write: %v", err)
+	}
+	for _, id := range []ovs.ObjectID{id, other} {
+		if got, err := read(fs, id, 0, len(data)); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("a read of %x: %v", id, err)
+		}
+	}
+	if err := write(fs, other, 0, data); err != nil {
+		t.Errorf("a write to another: %v", err)
 	}
 	closeCore(t, c)
 }

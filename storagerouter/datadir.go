@@ -22,6 +22,9 @@ import (
 // dataVersion is the format of the data directory. A server refuses a newer one and leaves it untouched.
 const dataVersion = 1
 
+// tokenLeast is how long a token an operator may put into admin.token at least.
+const tokenLeast = 32
+
 // dataDir is the data directory of one node, locked while it is open.
 type dataDir struct {
 	fs    vfs.FS
@@ -116,10 +119,10 @@ func (d *dataDir) load() error {
 		return ovs.E(op, ovs.KindIO, d.dir, err)
 	}
 	d.used = err == nil
-	if d.used {
-		if _, err := d.fs.Stat(d.path("node")); errors.Is(err, fs.ErrNotExist) {
-			return ovs.E(op, ovs.KindCorrupt, d.dir, errors.New("file node is missing, which names the owner of all data here: put it back; nothing was touched"))
-		}
+	if node, err := d.read("node"); err != nil {
+		return ovs.E(op, ovs.KindIO, d.dir, err)
+	} else if d.used && node == "" {
+		return ovs.E(op, ovs.KindCorrupt, d.dir, errors.New("file node is missing, which names the owner of all data here: put it back; nothing was touched"))
 	}
 	if _, err := d.keep("VERSION", 0o644, func() string { return strconv.Itoa(dataVersion) }); err != nil {
 		return ovs.E(op, ovs.KindIO, d.dir, err)
@@ -136,6 +139,9 @@ func (d *dataDir) load() error {
 	if d.token, err = d.keep("admin.token", 0o600, func() string { return randomHex(32) }); err != nil {
 		return ovs.E(op, ovs.KindIO, d.dir, err)
 	}
+	if len(d.token) < tokenLeast {
+		return ovs.E(op, ovs.KindCorrupt, d.dir, fmt.Errorf("admin.token has fewer than %d letters: remove it, and a new one is made", tokenLeast))
+	}
 	key, err := d.keep("handle.key", 0o600, func() string { return randomHex(32) })
 	if err != nil {
 		return ovs.E(op, ovs.KindIO, d.dir, err)
@@ -146,20 +152,26 @@ func (d *dataDir) load() error {
 	return nil
 }
 
+// read gives the text of a small file; empty where it is missing.
+func (d *dataDir) read(name string) (string, error) {
+	text, err := readFile(d.fs, d.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// keep gives the text of a small file, which is made where it is missing or empty.
 func (d *dataDir) keep(name string, perm fs.FileMode, fresh func() string) (string, error) {
-	full := path.Join(d.dir, name)
-	text, err := readFile(d.fs, full)
-	if err == nil && len(text) > 0 {
-		return strings.TrimSpace(string(text)), nil
+	text, err := d.read(name)
+	if err != nil || text != "" {
+		return text, err
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
-	}
-	if d.used && name != "log-size" {
-		d.zap.Warn("a file of the data directory was missing and is made anew", zap.String("file", full))
+	if d.used {
+		d.zap.Warn("a file of the data directory was missing and is made anew", zap.String("file", d.path(name)))
 	}
 	value := fresh()
-	return value, writeFile(d.fs, full, []byte(value+"\n"), perm)
+	return value, writeFile(d.fs, d.path(name), []byte(value+"\n"), perm)
 }
 
 func (d *dataDir) path(elem ...string) string { return path.Join(append([]string{d.dir}, elem...)...) }

@@ -127,6 +127,34 @@ func TestDataDirLosesItsFiles(t *testing.T) {
 	}
 }
 
+// TestDataDirBlankFiles: a file emptied by hand or by a bad restore is one that is missing. A blank token would let anybody in.
+func TestDataDirBlankFiles(t *testing.T) {
+	disk := vfs.NewCrash(1)
+	first := openDir(t, disk, "/d")
+	if err := errors.Join(first.close(), writeFile(disk, "/d/admin.token", []byte("\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	again := openDir(t, disk, "/d")
+	if len(again.token) != 64 || again.token == first.token {
+		t.Errorf("the token is %q", again.token)
+	}
+	if err := errors.Join(again.close(), disk.MkdirAll("/d/raft", 0o700), writeFile(disk, "/d/node", []byte("  \n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(disk, "/d", zap.NewNop()); !ovs.Is(err, ovs.KindCorrupt) || !strings.Contains(err.Error(), "file node") {
+		t.Errorf("with a blank file node: %v", err)
+	}
+	if err := writeFile(disk, "/d/node", []byte("1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(disk, "/d/admin.token", []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDataDir(disk, "/d", zap.NewNop()); !ovs.Is(err, ovs.KindCorrupt) || !strings.Contains(err.Error(), "admin.token") {
+		t.Errorf("with a token of 5 letters: %v", err)
+	}
+}
+
 // TestLogSize: chosen once, by the disk at the first start; what is said by a setting wins.
 func TestLogSize(t *testing.T) {
 	disk := vfs.NewCrash(1)

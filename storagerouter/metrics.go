@@ -1,6 +1,8 @@
 package storagerouter
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ovs/nfsd"
@@ -21,7 +23,8 @@ var (
 	descLogPadded  = desc("log_written_bytes_total", "Bytes written to the write log, headers and padding included.")
 	descServing    = desc("objects_serving", "Objects served by this node.", "vpool")
 	descRecovering = desc("objects_recovering", "Objects whose take-over is under way.", "vpool")
-	descHalted     = desc("objects_halted", "Objects not served because their data could not be proven right.", "vpool")
+	descHalted     = desc("objects_halted", "Objects that take no writes until the next start; ovs status says why and what to do.", "vpool")
+	descHalted1    = desc("object_halted", "One halted object by its file number; reads: whether it is still read. At most 100 of a vPool.", "vpool", "fileid", "reads")
 	descLatency    = desc("nfs_seconds", "From the whole request in memory to its reply encoded.", "program", "procedure")
 	descErrors     = desc("nfs_errors_total", "Calls answered with an error status.", "program", "procedure")
 	descConns      = desc("nfs_connections", "Open connections.")
@@ -52,7 +55,11 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	for _, p := range c.n.core.pools {
 		gauge(descServing, float64(p.router.Served()), p.cfg.Name)
 		gauge(descRecovering, float64(p.router.Recovering()), p.cfg.Name)
-		gauge(descHalted, float64(len(p.router.Halted())), p.cfg.Name)
+		halted := p.router.Halted()
+		gauge(descHalted, float64(len(halted)), p.cfg.Name)
+		for _, h := range halted[:min(len(halted), 100)] {
+			gauge(descHalted1, 1, p.cfg.Name, strconv.FormatUint(uint64(h.ID), 10), strconv.FormatBool(h.Reads))
+		}
 	}
 	m := c.n.nfs.Collect(func(p nfsd.ProcStat) {
 		if p.Calls == 0 {

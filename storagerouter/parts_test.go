@@ -78,11 +78,13 @@ func TestHealth(t *testing.T) {
 		ok     bool
 		words  string
 	}{
-		"well":        {func(*framework.Status) {}, true, "All is well"},
-		"starting":    {func(s *framework.Status) { s.Ready = false }, false, "try again"},
-		"coming":      {func(s *framework.Status) { s.VPools[1].Recover = 3 }, true, "3 objects"},
-		"log failed":  {func(s *framework.Status) { s.Log.Failed = "EIO" }, false, "EIO"},
-		"halted":      {func(s *framework.Status) { s.VPools[1].Halted = make([]framework.Halted, 2) }, false, "2 objects of vPool q"},
+		"well":       {func(*framework.Status) {}, true, "All is well"},
+		"starting":   {func(s *framework.Status) { s.Ready = false }, false, "try again"},
+		"coming":     {func(s *framework.Status) { s.VPools[1].Recover = 3 }, true, "3 objects"},
+		"log failed": {func(s *framework.Status) { s.Log.Failed = "EIO" }, false, "EIO"},
+		"halted": {func(s *framework.Status) {
+			s.VPools[1].Halted = []framework.Halted{{Fileid: 31, Why: "SCO 4 is missing", Next: "Do that."}, {}}
+		}, false, "2 objects of vPool q are halted, all others are served; the first is file number 31 (find MOUNT -inum 31): SCO 4 is missing. Do that."},
 		"full":        {func(s *framework.Status) { s.Backend.Full = true }, false, "writes are refused"},
 		"nearly full": {func(s *framework.Status) { s.Backend.FreeBytes = 9 << 30 }, false, "nearly full: 9216 MiB of 102400 MiB"},
 		"the worst speaks": {func(s *framework.Status) {

@@ -71,7 +71,7 @@ func (c *Core) openPool(ctx context.Context, cfg PoolConfig) (*pool, error) {
 	}
 	log := c.zap.With(zap.String("vpool", cfg.Name))
 	volumes, err := volumedriver.New(volumedriver.Config{
-		Pool: id, Log: c.wlog, Backend: c.backend, Registry: group, Cache: c.cache, Budget: c.maps, Now: c.now, Zap: log,
+		Pool: id, Log: c.log, Backend: c.backend, Registry: group, Cache: c.cache, Budget: c.maps, Now: c.now, Zap: log,
 		SCOSize: int(c.cfg.Volumes.SCOSize), TLogSCOs: c.cfg.Volumes.TLogSCOs, MostTLogs: c.cfg.Volumes.MostTLogs,
 	})
 	if err != nil {
@@ -79,14 +79,14 @@ func (c *Core) openPool(ctx context.Context, cfg PoolConfig) (*pool, error) {
 	}
 	c.closers.add("volumes of "+cfg.Name, func(context.Context) error { return volumes.Close() })
 	files, err := filedriver.New(filedriver.Config{
-		Pool: id, Log: c.wlog, Backend: c.backend, Registry: group, Cache: c.cache, Now: c.now, Zap: log,
+		Pool: id, Log: c.log, Backend: c.backend, Registry: group, Cache: c.cache, Now: c.now, Zap: log,
 	})
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, cfg.Name, err)
 	}
 	c.closers.add("files of "+cfg.Name, func(context.Context) error { return files.Close() })
 	router, err := objectrouter.New(objectrouter.Config{
-		Pool: id, Node: c.node, Registry: group, Log: c.wlog, Backend: c.backend, Volumes: volumes, Files: files,
+		Pool: id, Node: c.node, Registry: group, Log: c.log, Backend: c.backend, Volumes: volumes, Files: files,
 		VolumePatterns: cfg.Volumes, RestAfter: c.cfg.RestAfter, FileLimit: uint64(c.cfg.FileLimit), Now: c.now, Zap: log,
 	})
 	if err != nil {

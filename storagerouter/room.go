@@ -27,6 +27,11 @@ const (
 	roomFrom  = 32 << 20
 )
 
+const (
+	roomEvery   = 500 * time.Millisecond
+	reportLooks = int(time.Minute / roomEvery)
+)
+
 // watchRoom asks the backend twice a second whether it is full, until the core closes.
 func (c *Core) watchRoom() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -34,12 +39,13 @@ func (c *Core) watchRoom() {
 	c.lookForRoom(ctx)
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(500 * time.Millisecond)
+		tick := time.NewTicker(roomEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
 				c.lookForRoom(ctx)
+				c.endReport(reportLooks)
 			case <-ctx.Done():
 				return
 			}

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
+	"runtime/metrics"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,21 +16,21 @@ import (
 
 	"ovs"
 	"ovs/framework"
+	"ovs/objectrouter"
 )
 
 // Status is the node at this moment (framework.Source).
 func (n *Node) Status(ctx context.Context) framework.Status {
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
 	log := n.core.wlog.Stats()
 	s := framework.Status{
 		Version: n.version, Node: fmt.Sprintf("%016x", uint64(n.dir.node)), Ready: n.ready.Load(),
-		UptimeS: int64(time.Since(n.started) / time.Second), Portmap: n.portmap, MemBytes: mem.Sys,
+		UptimeS: int64(time.Since(n.started) / time.Second), Portmap: n.portmap, MemBytes: goMemory(),
 		NFSAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.NFS)),
 		APIAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.API)),
 		Log:     framework.LogStatus{SizeBytes: log.Size, UsedBytes: log.Used, Flushes: log.Flushes, Records: log.Records},
 		Backend: framework.Backend{Name: n.cfg.Backend.Name, ASDs: n.cfg.Backend.ASDs, Full: n.core.full.Load()},
 	}
+	s.Log.Losses = n.core.losses
 	if err := n.core.wlog.Failed(); err != nil {
 		s.Log.Failed = err.Error()
 	}
@@ -39,21 +40,43 @@ func (n *Node) Status(ctx context.Context) framework.Status {
 		s.Backend.TotalBytes, s.Backend.FreeBytes = u.Total, u.Free
 	}
 	for _, p := range n.core.pools {
-		s.VPools = append(s.VPools, p.status(n.cfg.Allow))
+		s.VPools = append(s.VPools, p.status(n.cfg.Allow, s.Log.Failed != ""))
 	}
 	s.Health = health(&s)
 	return s
 }
 
-func (p *pool) status(allow []string) framework.VPool {
+// goMemory is what the Go runtime has from the system. Unlike runtime.ReadMemStats it stops nobody: /healthz is open to all.
+func goMemory() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+func (p *pool) status(allow []string, logFailed bool) framework.VPool {
 	v := framework.VPool{
 		Name: p.cfg.Name, ID: fmt.Sprintf("%016x", uint64(p.id)), Export: p.cfg.Export, Allow: append([]string{"loopback"}, allow...),
 		ReadOnly: p.cfg.ReadOnly, Serving: p.router.Served(), Recover: p.router.Recovering(),
 	}
 	for _, h := range p.router.Halted() {
-		v.Halted = append(v.Halted, framework.Halted{Object: fmt.Sprintf("%x", uint64(h.ID)), Why: h.Err.Error()})
+		v.Halted = append(v.Halted, haltedObject(h, logFailed))
 	}
 	return v
+}
+
+// haltedObject says of a halted object what its user needs to know. Its path is one find away: a name is not the object, and
+// no table leads back from it.
+func haltedObject(h objectrouter.Halted, logFailed bool) framework.Halted {
+	o := framework.Halted{Object: fmt.Sprintf("%x", uint64(h.ID)), Fileid: uint64(h.ID), Reads: h.Reads, Why: h.Err.Error()}
+	switch {
+	case !h.Reads:
+		o.Next = "Look for lost disks or log files and put them back, then restart; else remove it and restore it from a backup."
+	case logFailed:
+		o.Next = "Mend or replace the write log's disk and restart: what was acknowledged comes back from the log."
+	default:
+		o.Next = "Copy it to a new file now, while it is read: a restart may not bring it back."
+	}
+	return o
 }
 
 // health is one sentence with the cause and the next step; the worst cause speaks.
@@ -69,7 +92,9 @@ func health(s *framework.Status) framework.Health {
 	}
 	for _, p := range s.VPools {
 		if len(p.Halted) > 0 {
-			return bad("%d objects of vPool %s are not served, because their data could not be proven right: see halted in `ovs status`; all others are.", len(p.Halted), p.Name)
+			h := p.Halted[0]
+			return bad("%d objects of vPool %s are halted, all others are served; the first is file number %d (find MOUNT -inum %d): %s. %s `ovs status` lists them.",
+				len(p.Halted), p.Name, h.Fileid, h.Fileid, strings.TrimSuffix(h.Why, "."), h.Next)
 		}
 	}
 	t, f := s.Backend.TotalBytes, s.Backend.FreeBytes

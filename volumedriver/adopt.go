@@ -13,7 +13,7 @@ const adoptTimeout = time.Minute
 // Adopt implements ovs.Adopter: it puts a map that names the layer's pieces where they stand, and gives the updates that
 // make the object a volume: all records of the driver before go. They belong in one sequence after that driver's own
 // updates. The volume is served by a Recover afterwards. Its first SCO and all that is written later are its own; the pieces
-// stay where they are until the volume is dropped.
+// stay where they are, until the driver that made them drops the object.
 func (d *Driver) Adopt(c ovs.Claim, l ovs.Layer) ([]ovs.Update, error) {
 	const op, slot = "volumedriver.Adopt", 1
 	a, err := newLayer(l)

@@ -3,10 +3,10 @@ package volumedriver
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"testing"
 
 	"ovs"
+	"ovs/internal/unit"
 )
 
 const filesNamespace = "files-0000000000000003"
@@ -24,18 +24,18 @@ func putFile(t *testing.T, w *world, data []byte) ovs.Layer {
 			l.Names = append(l.Names, "")
 			continue
 		}
-		c := chunk{Object: disk, N: uint64(i), Epoch: ovs.Epoch(1 + i%2), Record: ovs.RecordNo(70 + i)}
+		c := unit.Chunk{Object: disk, N: uint64(i), Epoch: ovs.Epoch(1 + i%2), Record: ovs.RecordNo(70 + i)}
 		var body []byte
 		for at := i << 20; at < min(len(data), (i+1)<<20); at += 4096 {
-			u := make([]byte, 4096)
-			copy(u, data[at:])
-			p := chunkProof(u, uint64(at/4096), c)
-			body = append(append(body, u...), p[:]...)
+			u := make([]byte, unit.Size)
+			copy(u[:4096], data[at:])
+			unit.Seal(u, c.Of(uint64(at/4096)), uint64(at/4096))
+			body = append(body, u...)
 		}
 		if i == 2 { // the zeros at the end of a chunk are not stored
-			body = body[:100*unitSize]
+			body = body[:100*unit.Size]
 		}
-		name := fmt.Sprintf("%x/%x-%x-%x", uint64(disk), i, uint64(c.Epoch), uint64(c.Record))
+		name := c.Name()
 		if _, err := w.backend.Put(ctx, filesNamespace, name, body, ovs.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -96,8 +96,8 @@ func TestAdopt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := w.backend.Objects(); n != 0 {
-		t.Errorf("%d objects are left", n)
+	if n := w.backend.Objects(); n != 3 {
+		t.Errorf("%d objects are left; the file's chunks are 3", n)
 	}
 }
 

@@ -15,7 +15,7 @@ type Budget struct {
 
 	mu    sync.Mutex // guards what follows
 	clean int64
-	ring  []*stretch // those that were loaded; some may have been dropped since
+	ring  []*stretch // those that are loaded
 	hand  int
 }
 
@@ -47,15 +47,18 @@ func (b *Budget) heavy(delta int64) bool {
 	return delta > half || total > half && delta >= total/max(b.holders.Load(), 1)
 }
 
-// admit makes s known as loaded, and drops others where the budget is passed.
+// admit makes s known as loaded, and drops others where the budget is passed. What a stretch that was dropped for good is
+// brought too late is not kept.
 func (b *Budget) admit(st *stretch, s *segment) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !st.seg.CompareAndSwap(nil, s) {
+	if st.gone || st.seg.Load() != nil {
 		return
 	}
-	b.clean += s.bytes()
+	st.seg.Store(s)
+	st.at = len(b.ring)
 	b.ring = append(b.ring, st)
+	b.clean += s.bytes()
 	for room := b.limit - b.deltas.Load(); b.clean > room && len(b.ring) > 1; {
 		b.hand %= len(b.ring)
 		x := b.ring[b.hand]
@@ -64,33 +67,24 @@ func (b *Budget) admit(st *stretch, s *segment) {
 			continue
 		}
 		b.forget(x)
-		b.ring[b.hand] = b.ring[len(b.ring)-1]
-		b.ring = b.ring[:len(b.ring)-1]
 	}
 }
 
-// drop forgets a loaded segment: its stretch has another one now, or its volume is closed.
+// drop forgets a stretch for good: it has another segment now, or its volume is closed.
 func (b *Budget) drop(st *stretch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.forget(st) {
-		return
-	}
-	for i, x := range b.ring {
-		if x == st {
-			b.ring[i] = b.ring[len(b.ring)-1]
-			b.ring = b.ring[:len(b.ring)-1]
-			return
-		}
+	st.gone = true
+	if st.seg.Load() != nil {
+		b.forget(st)
 	}
 }
 
-// forget lets go of a stretch's segment. mu is held.
-func (b *Budget) forget(st *stretch) bool {
-	s := st.seg.Swap(nil)
-	if s == nil {
-		return false
-	}
-	b.clean -= s.bytes()
-	return true
+// forget lets go of a loaded segment; the last of the ring takes its place. mu is held.
+func (b *Budget) forget(st *stretch) {
+	b.clean -= st.seg.Swap(nil).bytes()
+	last := b.ring[len(b.ring)-1]
+	b.ring[st.at], last.at = last, st.at
+	b.ring[len(b.ring)-1] = nil
+	b.ring = b.ring[:len(b.ring)-1]
 }

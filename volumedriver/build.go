@@ -6,6 +6,7 @@ import (
 
 	"ovs"
 	"ovs/internal/tail"
+	"ovs/internal/unit"
 )
 
 // builder makes the SCOs of one interval of records: whole clusters in the order of their addresses, zeros as runs.
@@ -61,7 +62,7 @@ func (b *builder) sco(ctx context.Context, n ovs.SCONo, buf *[]byte) (*sco, erro
 	h.Before, _ = v.epochOf(n - 1)
 	used := 0
 	for used < most && len(h.Runs)+fetchMost <= most+extraRuns && b.seek() {
-		k, err := b.step(ctx, h, (*buf)[(lead+used)*unitSize:(lead+most)*unitSize])
+		k, err := b.step(ctx, h, (*buf)[(lead+used)*unit.Size:(lead+most)*unit.Size])
 		if err != nil {
 			b.at, b.next = at, next
 			return nil, err
@@ -71,7 +72,7 @@ func (b *builder) sco(ctx context.Context, n ovs.SCONo, buf *[]byte) (*sco, erro
 	h.Final = !b.seek()
 	b.part++
 	head := h.encode(v.claim.Ref)
-	body := (*buf)[lead*unitSize-len(head) : (lead+used)*unitSize]
+	body := (*buf)[lead*unit.Size-len(head) : (lead+used)*unit.Size]
 	copy(body, head)
 	return &sco{h: h, buf: buf, body: body}, nil
 }
@@ -94,7 +95,7 @@ func (b *builder) step(ctx context.Context, h *header, room []byte) (int, error)
 		b.zeros(h, uint8(kind), whole)
 		return 0, nil
 	}
-	whole = min(whole, uint64(len(room)/unitSize), fetchMost)
+	whole = min(whole, uint64(len(room)/unit.Size), fetchMost)
 	e := x.e.Advance(start - x.off)
 	if whole == 1 {
 		if err := b.s.ReadAt(e, room[:ovs.ClusterSize]); err != nil {
@@ -110,8 +111,8 @@ func (b *builder) step(ctx context.Context, h *header, room []byte) (int, error)
 	}
 	used := 0
 	for ; len(data) > 0; data = data[ovs.ClusterSize:] {
-		copy(room[used*unitSize:], data[:ovs.ClusterSize])
-		used += b.keep(h, room[used*unitSize:])
+		copy(room[used*unit.Size:], data[:ovs.ClusterSize])
+		used += b.keep(h, room[used*unit.Size:])
 	}
 	return used, nil
 }
@@ -150,7 +151,7 @@ func (b *builder) keep(h *header, room []byte) int {
 		b.zeros(h, runZero, 1)
 		return 0
 	}
-	sealUnit(room[:unitSize], b.v.claim.Ref, b.at, h.Number)
+	unit.Seal(room, scoUnit(b.v.claim.Ref, b.at, h.Number), b.at)
 	if last := len(h.Runs) - 1; last >= 0 && h.Runs[last].Kind == runData && h.Runs[last].Cluster+h.Runs[last].N == b.at {
 		h.Runs[last].N++
 	} else {

@@ -1,9 +1,7 @@
 package volumedriver
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -12,6 +10,7 @@ import (
 
 	"ovs"
 	"ovs/internal/planted"
+	"ovs/internal/settle"
 )
 
 // mostTLogBytes is the bytes in TLogs since the root that call for a checkpoint, beside their number and a heavy delta.
@@ -85,6 +84,9 @@ func (v *volume) checkpoint() error {
 	if f.head.RootEpoch != 0 {
 		obsolete = append(obsolete, rootName(f.head.RootSCO, f.head.RootEpoch))
 	}
+	if planted.DeleteFirst {
+		_ = v.d.delete(v.ctx, v.ns, obsolete)
+	}
 	if err := v.swing(next); err != nil {
 		return err
 	}
@@ -149,23 +151,27 @@ func (v *volume) makeSegment(ctx context.Context, i uint32, watermark ovs.SCONo,
 	was := v.m.stretches[i]
 	v.m.mu.RUnlock()
 	var old *segment
-	for try := 0; was != nil; try++ {
-		var err error
+	if was != nil {
 		if old = was.seg.Load(); old == nil {
-			old, err = v.fetchSegment(ctx, was)
-		}
-		if err == nil {
-			break
-		}
-		if ovs.Is(err, ovs.KindCorrupt) || v.wait(ctx, try, "a segment of the map cannot be read", err) != nil {
-			return err
+			err := v.insist(ctx, "a segment of the map cannot be read", func() (err error) {
+				old, err = v.fetchSegment(ctx, was)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	seg := v.m.merge(i, old)
 	var st *stretch
 	if seg != nil {
 		st = newStretch(segmentRef{Stretch: i, SCO: watermark, Epoch: v.claim.Epoch, Runs: uint32(len(seg.starts)), Mapped: seg.mapped})
-		if err := v.store(ctx, st.ref.name(), seg.encode(v.claim.Ref, i), ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true}); err != nil {
+		put := func() error {
+			return v.store(ctx, st.ref.name(), seg.encode(v.claim.Ref, i), ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true})
+		}
+		if planted.SegmentsLast {
+			v.flush.wg.Go(func() { _ = put() })
+		} else if err := put(); err != nil {
 			return err
 		}
 	}
@@ -184,30 +190,18 @@ func (v *volume) fetchSegment(ctx context.Context, st *stretch) (*segment, error
 	return decodeSegment(v.claim.Ref, st.ref.Stretch, b)
 }
 
-// swing sets the head, by compare-and-set and under the claim, however often that takes. KindFenced: another one is in charge.
+// swing makes next the head. KindFenced: another owner is in charge.
 func (v *volume) swing(next *head) error {
-	const op = "volumedriver.swing"
-	f := &v.flush
-	key, raw := ovs.HeadKey(v.claim.Object), next.encode()
-	for try := 0; ; try++ {
+	f, raw := &v.flush, next.encode()
+	err := v.insist(v.ctx, "the head cannot be set", func() error {
 		ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
-		_, err := v.d.cfg.Registry.Sequence(ctx, v.claim.Assert(), ovs.TestAndSet(key, f.raw, raw))
-		cancel()
-		var failed *ovs.AssertError
-		switch {
-		case errors.As(err, &failed) && bytes.Equal(failed.Key, key) && bytes.Equal(failed.Current, raw):
-			err = nil // an earlier try, whose answer was lost, had done it
-		case ovs.Is(err, ovs.KindConflict):
-			return ovs.E(op, ovs.KindFenced, v.claim.Ref, err)
-		}
-		if err == nil {
-			f.raw, f.head = raw, *next
-			return nil
-		}
-		if v.wait(v.ctx, try, "the head cannot be set", err) != nil {
-			return err
-		}
+		defer cancel()
+		return settle.Swing(ctx, v.d.cfg.Registry, &v.claim, f.raw, raw)
+	})
+	if err == nil {
+		f.raw, f.head = raw, *next
 	}
+	return err
 }
 
 // Rest implements ovs.Object.

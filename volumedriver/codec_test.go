@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ovs"
+	"ovs/internal/unit"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write testdata anew")
@@ -83,11 +84,14 @@ func TestGolden(t *testing.T) {
 	golden(t, "segment", sampleSegment().encode(ref, 9))
 	golden(t, "tlog", sampleTLog().encode(ref))
 	golden(t, "layer", sampleLayer().encode(ref))
-	u := make([]byte, unitSize)
+	u := make([]byte, unit.Size)
 	copy(u, pattern(1, ovs.ClusterSize))
-	sealUnit(u, ref, 1000, 0x2a)
+	unit.Seal(u, scoUnit(ref, 1000, 0x2a), 1000)
 	golden(t, "sco-trailer", append([]byte{}, u[ovs.ClusterSize:]...))
-	if !checkUnit(u, ref, 1000, 0x2a) || checkUnit(u, ref, 1001, 0x2a) || checkUnit(u, ref, 1000, 0x2b) || checkUnit(u, ovs.Ref{Pool: pool, Object: disk + 1}, 1000, 0x2a) {
+	check := func(r ovs.Ref, cluster uint64, n ovs.SCONo) bool {
+		return unit.Check(u, scoUnit(r, cluster, n), cluster)
+	}
+	if !check(ref, 1000, 0x2a) || check(ref, 1001, 0x2a) || check(ref, 1000, 0x2b) || check(ovs.Ref{Pool: pool, Object: disk + 1}, 1000, 0x2a) {
 		t.Error("a proof proves the wrong thing")
 	}
 }

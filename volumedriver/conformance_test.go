@@ -16,11 +16,12 @@ func testDriver(c Config) drivertest.Factory {
 			t.Fatal(err)
 		}
 		c.Pool, c.Log, c.Backend, c.Registry, c.Now, c.Cache = 7, e.Log, e.Backend, e.Registry, e.Now, cache
-		c.Budget, c.Retry = NewBudget(0), 100*time.Microsecond
+		c.Budget = NewBudget(0)
 		d, err := New(c)
 		if err != nil {
 			t.Fatal(err)
 		}
+		d.retry = 100 * time.Microsecond
 		return d, func() { d.Close(); cache.Close() }
 	}
 }

@@ -18,7 +18,7 @@ Package volumedriver keeps virtual disks as logs of immutable objects. It gives 
 
 A read asks the tail (what is in the log), the map (which SCO, which unit), the page cache, the backend: read.go, fetch.go.
 Recovery walks the same way up: head, root, TLogs, SCO headers, log: recover.go, headers.go. An object counts when its epoch is the
-one that the lineage names for its number (lineage.go); all else is garbage and is deleted by and by: collect.go.
+one that the lineage names for its number (lineage.go); all else is garbage and is deleted by and by: collect in checkpoint.go.
 
 An interval of records is the unit of everything: its SCOs become visible together, a prefix of SCOs counts up to the end
 of an interval, and replaying the records after that brings back the rest. So what the backend alone holds is a consistent

@@ -14,6 +14,7 @@ import (
 	"ovs"
 	"ovs/internal/pagecache"
 	"ovs/internal/tail"
+	"ovs/internal/unit"
 )
 
 // Config is what a Driver is made of.
@@ -21,26 +22,28 @@ type Config struct {
 	Pool     ovs.PoolID
 	Log      ovs.Log
 	Backend  ovs.Backend
-	Registry ovs.Registry                 // the vPool's group
-	Cache    *pagecache.Cache             // verified clusters; nil: none
-	Budget   *Budget                      // of the maps, shared by all drivers of the node
-	Now      func() int64                 // nanoseconds since 1970
-	Halted   func(c ovs.Claim, err error) // optional: a volume takes no more writes; called once, must not block
-	Zap      *zap.Logger                  // nil: silent
+	Registry ovs.Registry     // the vPool's group
+	Cache    *pagecache.Cache // verified clusters; nil: none
+	Budget   *Budget          // of the maps, shared by all drivers of the node
+	Now      func() int64     // nanoseconds since 1970
+	Zap      *zap.Logger      // nil: silent
 
 	SCOSize   int           // bytes of clusters in an SCO: 4 MiB
-	Workers   int           // goroutines for reads that block: 32
-	Puts      int           // SCOs under way in all volumes of the vPool, each with a buffer: 16
 	MaxAge    time.Duration // the longest that data wait for a flush: 10 minutes
 	TLogSCOs  int           // SCOs whose headers are merged into a TLog: 64
 	MostTLogs int           // TLogs since the root that call for a checkpoint: 256
-	Retry     time.Duration // the first pause before a failed PUT is tried again; doubled up to 5 s: 50 ms
 }
+
+const (
+	workers = 32 // goroutines for reads that block
+	puts    = 16 // SCOs under way in all volumes of the vPool, each with a buffer
+)
 
 // Driver keeps the volumes of one vPool. It implements ovs.Driver and ovs.Adopter.
 type Driver struct {
 	cfg      Config
-	clusters int // in an SCO
+	clusters int           // in an SCO
+	retry    time.Duration // the first pause before a failed step is tried again
 	reads    *tail.Pool
 	units    units
 	buffers  sync.Pool     // of *[]byte, each an SCO
@@ -63,12 +66,6 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.SCOSize <= 0 {
 		cfg.SCOSize = 4 << 20
 	}
-	if cfg.Workers <= 0 {
-		cfg.Workers = 32
-	}
-	if cfg.Puts <= 0 {
-		cfg.Puts = 16
-	}
 	if cfg.TLogSCOs <= 0 {
 		cfg.TLogSCOs = 64
 	}
@@ -78,13 +75,10 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.MaxAge <= 0 {
 		cfg.MaxAge = 10 * time.Minute
 	}
-	if cfg.Retry <= 0 {
-		cfg.Retry = 50 * time.Millisecond
-	}
 	if cfg.Zap == nil {
 		cfg.Zap = zap.NewNop()
 	}
-	d := &Driver{cfg: cfg, clusters: cfg.SCOSize / ovs.ClusterSize, reads: tail.NewPool(cfg.Workers), building: make(chan struct{}, cfg.Puts)}
+	d := &Driver{cfg: cfg, clusters: cfg.SCOSize / ovs.ClusterSize, retry: 50 * time.Millisecond, reads: tail.NewPool(workers), building: make(chan struct{}, puts)}
 	if d.clusters < 1 || d.clusters+headerUnits(d.clusters+extraRuns) > maxUnits {
 		return nil, ovs.E(op, ovs.KindInvalid, nil, fmt.Errorf("an SCO of %d bytes", cfg.SCOSize))
 	}
@@ -110,31 +104,12 @@ func (d *Driver) Create(c ovs.Claim) ovs.Object {
 	return v
 }
 
-// Drop deletes all that a volume has on the backend, and the chunks that its layers still name. It may be called again.
+// Drop deletes all that a volume has on the backend. The chunks under a volume that was a file are that driver's to delete.
+// It may be called again.
 func (d *Driver) Drop(ctx context.Context, id ovs.ObjectID) error {
-	const op = "volumedriver.Drop"
 	r := ovs.Ref{Pool: d.cfg.Pool, Object: id}
-	ns := namespace(r)
-	tables, err := d.list(ctx, ns, "layer/", "")
-	if err != nil {
-		return ovs.E(op, ovs.KindUnknown, r, err)
-	}
-	for _, o := range tables {
-		b, err := d.get(ctx, ns, o.Name, int(o.Size))
-		if err != nil {
-			return ovs.E(op, ovs.KindUnknown, r, err)
-		}
-		l, err := decodeLayer(r, b)
-		if err != nil {
-			return ovs.E(op, ovs.KindUnknown, r, err)
-		}
-		names := slices.DeleteFunc(slices.Clone(l.Names), func(n string) bool { return n == "" })
-		if err := d.delete(ctx, l.Namespace, names); err != nil {
-			return ovs.E(op, ovs.KindUnknown, r, err)
-		}
-	}
-	if err := d.cfg.Backend.DeleteNamespace(ctx, ns); err != nil && !ovs.Is(err, ovs.KindNotFound) {
-		return ovs.E(op, ovs.KindUnknown, r, err)
+	if err := d.cfg.Backend.DeleteNamespace(ctx, namespace(r)); err != nil && !ovs.Is(err, ovs.KindNotFound) {
+		return ovs.E("volumedriver.Drop", ovs.KindUnknown, r, err)
 	}
 	return nil
 }
@@ -180,7 +155,7 @@ func (d *Driver) delete(ctx context.Context, ns string, names []string) error {
 	return nil
 }
 
-// buffer lends memory for one SCO, when no more than Config.Puts are out.
+// buffer lends memory for one SCO, when no more than puts are out.
 func (d *Driver) buffer(ctx context.Context) (*[]byte, error) {
 	select {
 	case d.building <- struct{}{}:
@@ -190,7 +165,7 @@ func (d *Driver) buffer(ctx context.Context) (*[]byte, error) {
 	if b, ok := d.buffers.Get().(*[]byte); ok {
 		return b, nil
 	}
-	b := make([]byte, (d.clusters+headerUnits(d.clusters+extraRuns))*unitSize)
+	b := make([]byte, (d.clusters+headerUnits(d.clusters+extraRuns))*unit.Size)
 	return &b, nil
 }
 

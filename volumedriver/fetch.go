@@ -7,6 +7,7 @@ import (
 
 	"ovs"
 	"ovs/internal/pagecache"
+	"ovs/internal/unit"
 )
 
 // fetchMost is how many clusters one Get brings at most: 1 MiB.
@@ -48,7 +49,7 @@ func (v *volume) fetch(ctx context.Context, s span, f func(cluster uint64, data 
 		return nil
 	}
 	ns, name := v.ns, ""
-	var from *chunk
+	var from *unit.Chunk
 	if a := v.layers[s.loc.slot()]; s.loc.slot() != 0 {
 		ns, name, from = a.Namespace, a.Names[s.loc.number()], &a.chunks[s.loc.number()]
 	} else {
@@ -57,20 +58,23 @@ func (v *volume) fetch(ctx context.Context, s span, f func(cluster uint64, data 
 	}
 	buf := v.d.units.get(int(s.n))
 	defer v.d.units.put(buf)
-	b := (*buf)[:s.n*unitSize]
+	b := (*buf)[:s.n*unit.Size]
 	once, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
-	got, err := v.d.cfg.Backend.Get(once, ns, name, s.loc.unit()*unitSize, b)
+	got, err := v.d.cfg.Backend.Get(once, ns, name, s.loc.unit()*unit.Size, b)
 	if err != nil {
 		return ovs.E(op, ovs.KindUnknown, ns+"/"+name, err)
 	}
 	for i := range s.n {
-		u, cluster := b[i*unitSize:(i+1)*unitSize], s.cluster+i
-		whole := int(i+1)*unitSize <= got
+		u, cluster := b[i*unit.Size:(i+1)*unit.Size], s.cluster+i
+		proof := scoUnit(v.claim.Ref, cluster, ovs.SCONo(s.loc.number()))
+		if from != nil {
+			proof = from.Of(cluster)
+		}
 		switch {
-		case from != nil && int(i)*unitSize >= got: // a chunk leaves out the zeros at its end
+		case from != nil && int(i)*unit.Size >= got: // a chunk leaves out the zeros at its end
 			clear(u)
-		case !whole, from != nil && !checkChunkUnit(u, cluster, *from), from == nil && !checkUnit(u, v.claim.Ref, cluster, ovs.SCONo(s.loc.number())):
+		case int(i+1)*unit.Size > got, !unit.Check(u, proof, cluster):
 			return ovs.E(op, ovs.KindCorrupt, ns+"/"+name, fmt.Errorf("unit %d does not carry the proof of cluster %d", s.loc.unit()+i, cluster))
 		}
 		key, _ := v.key(s.loc.Advance(i))
@@ -91,12 +95,12 @@ func (p *units) get(n int) *[]byte {
 	if b, ok := pool.Get().(*[]byte); ok {
 		return b
 	}
-	b := make([]byte, size*unitSize)
+	b := make([]byte, size*unit.Size)
 	return &b
 }
 
 func (p *units) put(b *[]byte) {
-	if len(*b) == 4*unitSize {
+	if len(*b) == 4*unit.Size {
 		p.small.Put(b)
 	} else {
 		p.large.Put(b)

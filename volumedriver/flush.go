@@ -8,7 +8,9 @@ import (
 
 	"ovs"
 	"ovs/internal/planted"
+	"ovs/internal/settle"
 	"ovs/internal/tail"
+	"ovs/internal/unit"
 )
 
 // putsPerVolume is how many PUTs of one volume are under way at most.
@@ -149,8 +151,7 @@ func (v *volume) flushInterval(s *tail.Sealed) error {
 	return nil
 }
 
-// build makes the next SCO when there is a place among the PUTs for it. It tries until the volume is closed: what it reads
-// below may be out of reach for a while.
+// build makes the next SCO when there is a place among the PUTs for it.
 func (v *volume) build(b *builder) (*job, error) {
 	f := &v.flush
 	select {
@@ -163,19 +164,18 @@ func (v *volume) build(b *builder) (*job, error) {
 		<-f.slots
 		return nil, err
 	}
-	for try := 0; ; try++ {
-		var o *sco
-		o, err = b.sco(v.ctx, f.nextSCO, buf)
-		if err == nil {
-			f.nextSCO++
-			return &job{s: b.s, sco: o}, nil
-		}
-		if ovs.Is(err, ovs.KindCorrupt) || v.wait(v.ctx, try, "a cluster cannot be merged with what is below it", err) != nil {
-			<-f.slots
-			v.d.release(buf)
-			return nil, err
-		}
+	j := &job{s: b.s}
+	err = v.insist(v.ctx, "a cluster cannot be merged with what is below it", func() (err error) {
+		j.sco, err = b.sco(v.ctx, f.nextSCO, buf)
+		return err
+	})
+	if err != nil {
+		<-f.slots
+		v.d.release(buf)
+		return nil, err
 	}
+	f.nextSCO++
+	return j, nil
 }
 
 // put brings an SCO to the backend, however often that takes, and commits what is complete then.
@@ -185,7 +185,7 @@ func (v *volume) put(j *job) {
 	if planted.ReleaseFirst {
 		v.commit(j)
 	}
-	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unitSize})
+	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unit.Size})
 	if err == nil {
 		v.keepInCache(j.sco)
 	}
@@ -206,58 +206,28 @@ func (v *volume) put(j *job) {
 // ioTimeout bounds one call of backend or registry; what it did is unknown then, and asked again.
 const ioTimeout = time.Minute
 
+// insist tries a step until it succeeds, fails for good, or ctx ends. What it reads or puts may be out of reach for a while.
+func (v *volume) insist(ctx context.Context, trouble string, step func() error) error {
+	return settle.Do(ctx, v.d.retry, func(cause error) { v.zap.Warn(trouble, zap.Error(cause)) }, step)
+}
+
 // store puts an object until it stands, ctx ends, or the name holds something else: then the error.
 func (v *volume) store(ctx context.Context, name string, body []byte, o ovs.PutOptions) error {
-	for try := 0; ; try++ {
-		err := v.ensureNamespace(ctx)
-		if err == nil {
-			once, cancel := context.WithTimeout(ctx, ioTimeout)
-			_, err = v.d.cfg.Backend.Put(once, v.ns, name, body, o)
-			cancel()
+	return v.insist(ctx, "an object cannot be put; the log keeps its data", func() error {
+		once, cancel := context.WithTimeout(ctx, ioTimeout)
+		defer cancel()
+		if !v.flush.namespace.Load() { // before the first PUT
+			if err := v.d.cfg.Backend.CreateNamespace(once, v.ns); err != nil {
+				return err
+			}
+			v.flush.namespace.Store(true)
 		}
-		// Where not all fragments stand, those missing are in the repair queue: nil is enough.
-		if err == nil || ovs.Is(err, ovs.KindConflict) || ovs.Is(err, ovs.KindInvalid) {
-			return err
-		}
+		_, err := v.d.cfg.Backend.Put(once, v.ns, name, body, o)
 		if ovs.Is(err, ovs.KindNotFound) {
 			v.flush.namespace.Store(false)
 		}
-		if v.wait(ctx, try, "an object cannot be put; the log keeps its data", err) != nil {
-			return err
-		}
-	}
-}
-
-// wait pauses before another try, longer each time, up to 5 s. Its error is the context's.
-func (v *volume) wait(ctx context.Context, try int, what string, cause error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if try%20 == 3 {
-		v.zap.Warn(what, zap.Error(cause))
-	}
-	t := time.NewTimer(min(v.d.cfg.Retry<<min(try, 10), 5*time.Second))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// ensureNamespace makes the volume's namespace before the first PUT.
-func (v *volume) ensureNamespace(ctx context.Context) error {
-	if v.flush.namespace.Load() {
-		return nil
-	}
-	once, cancel := context.WithTimeout(ctx, ioTimeout)
-	defer cancel()
-	err := v.d.cfg.Backend.CreateNamespace(once, v.ns)
-	if err == nil {
-		v.flush.namespace.Store(true)
-	}
-	return err
+		return err // where not all fragments stand, those missing are in the repair queue: nil is enough
+	})
 }
 
 // keepInCache gives what was just written to the page cache.
@@ -265,12 +235,12 @@ func (v *volume) keepInCache(o *sco) {
 	if v.d.cfg.Cache == nil {
 		return
 	}
-	units := o.body[o.h.Units*unitSize:]
+	units := o.body[o.h.Units*unit.Size:]
 	o.h.each(func(_, n uint64, l Location) {
 		for i := uint64(0); l != hole && i < n; i++ {
 			key, _ := v.key(l.Advance(i))
 			v.d.cfg.Cache.Put(key, units[:ovs.ClusterSize])
-			units = units[unitSize:]
+			units = units[unit.Size:]
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // Every object of a volume begins with the same 32 bytes, big-endian, and a CRC over all that follows it:
@@ -49,7 +50,7 @@ func frameLength(b []byte, magic uint32) int {
 }
 
 // openFrame verifies a frame and gives its body.
-func openFrame(magic uint32, r ovs.Ref, b []byte) (*reader, error) {
+func openFrame(magic uint32, r ovs.Ref, b []byte) (*decode.Reader, error) {
 	n := frameLength(b, magic)
 	switch {
 	case n < frameSize || n > len(b):
@@ -61,73 +62,26 @@ func openFrame(magic uint32, r ovs.Ref, b []byte) (*reader, error) {
 	case ovs.PoolID(binary.BigEndian.Uint64(b[16:])) != r.Pool || ovs.ObjectID(binary.BigEndian.Uint64(b[24:])) != r.Object:
 		return nil, corrupt("an object of another volume")
 	}
-	return &reader{b: b[frameSize:n]}, nil
+	return decode.Of(b[frameSize:n]), nil
 }
 
 func corrupt(format string, args ...any) error {
 	return ovs.E("volumedriver.decode", ovs.KindCorrupt, nil, fmt.Errorf(format, args...))
 }
 
-// reader takes a body apart. After the first read past the end everything is 0 and bad is set.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n < 0 || n > len(r.b) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	b := r.b[:n]
-	r.b = r.b[n:]
-	return b
-}
-
-func (r *reader) u8() uint8 {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) u32() uint32 {
-	if b := r.take(4); b != nil {
-		return binary.BigEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (r *reader) u64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
 // count reads a number of things that take at least size bytes each, so that a wrong one cannot ask for much memory.
-func (r *reader) count(size int) int {
-	n := r.u32()
-	if uint64(n)*uint64(size) > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
+func count(r *decode.Reader, size int) int {
+	n := r.Uint32()
+	r.Check(uint64(n)*uint64(size) <= uint64(r.Left()))
+	if r.Bad() {
 		return 0
 	}
 	return int(n)
 }
 
 // end is an error unless the body was well formed and is used up.
-func (r *reader) end(what string) error {
-	if r.bad || len(r.b) > 0 {
+func end(r *decode.Reader, what string) error {
+	if !r.End() {
 		return corrupt("%s is malformed", what)
 	}
 	return nil

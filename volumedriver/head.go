@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // head is the one mutable thing of a volume: a record in Raft under ovs.HeadKey, changed by compare-and-set.
@@ -40,10 +41,10 @@ func decodeHead(b []byte) (*head, error) {
 	if crc32.Checksum(body, castagnoli) != sum {
 		return nil, corrupt("the checksum of a head is wrong")
 	}
-	d := &reader{b: body[1:]}
-	h := &head{RootLength: d.u32(), RootSCO: ovs.SCONo(d.u64()), RootEpoch: ovs.Epoch(d.u64()), Record: ovs.RecordNo(d.u64()),
-		Size: d.u64(), Time: int64(d.u64()), Closed: readLineage(d)}
-	if err := d.end("a head"); err != nil {
+	d := decode.Of(body[1:])
+	h := &head{RootLength: d.Uint32(), RootSCO: ovs.SCONo(d.Uint64()), RootEpoch: ovs.Epoch(d.Uint64()), Record: ovs.RecordNo(d.Uint64()),
+		Size: d.Uint64(), Time: int64(d.Uint64()), Closed: readLineage(d)}
+	if err := end(d, "a head"); err != nil {
 		return nil, err
 	}
 	if err := h.Closed.check(); err != nil {

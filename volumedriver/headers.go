@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"ovs"
+	"ovs/internal/unit"
 )
 
 // item is a TLog or an SCO header on the way up.
@@ -138,11 +139,11 @@ func (r *recovery) load(ctx context.Context, x *item) error {
 		return nil
 	}
 	name := scoName(x.n, x.e)
-	b := make([]byte, unitSize)
+	b := make([]byte, unit.Size)
 	if _, err := r.d.cfg.Backend.Get(ctx, r.v.ns, name, 0, b); err != nil {
 		return err
 	}
-	if n := frameLength(b, magicSCO); n > unitSize && n <= maxUnits*unitSize {
+	if n := frameLength(b, magicSCO); n > unit.Size && n <= maxUnits*unit.Size {
 		var err error
 		if b, err = r.d.get(ctx, r.v.ns, name, n); err != nil {
 			return err

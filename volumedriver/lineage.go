@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // closedEpoch is an epoch that ended: SCOs and records of it count up to these, for ever. Its first ones follow the last
@@ -78,11 +79,11 @@ func (l lineage) append(b []byte) []byte {
 	return b
 }
 
-func readLineage(r *reader) lineage {
-	n := r.count(lineageEntry)
+func readLineage(r *decode.Reader) lineage {
+	n := count(r, lineageEntry)
 	var l lineage
 	for range n {
-		l = append(l, closedEpoch{ovs.Epoch(r.u64()), ovs.SCONo(r.u64()), ovs.RecordNo(r.u64())})
+		l = append(l, closedEpoch{ovs.Epoch(r.Uint64()), ovs.SCONo(r.Uint64()), ovs.RecordNo(r.Uint64())})
 	}
 	return l
 }

@@ -16,8 +16,8 @@ const (
 	maxClusters          = ovs.MaxFileSize / ovs.ClusterSize
 )
 
-func locate(slot uint8, unit, number uint64) Location {
-	return Location(uint64(slot)<<slotShift | unit<<unitShift | number)
+func locate(slot uint8, at, number uint64) Location {
+	return Location(uint64(slot)<<slotShift | at<<unitShift | number)
 }
 
 func (l Location) slot() uint8    { return uint8(l >> slotShift) }

@@ -15,6 +15,8 @@ type stretch struct {
 	seg  atomic.Pointer[segment] // while it is in memory; set and cleared by the Budget
 	used atomic.Bool             // since the Budget's hand passed
 	load chan struct{}           // held by who reads it
+	at   int                     // in the Budget's ring, while loaded: the Budget's
+	gone bool                    // no longer the volume's: the Budget's
 }
 
 func newStretch(ref segmentRef) *stretch { return &stretch{ref: ref, load: make(chan struct{}, 1)} }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ovs"
+	"ovs/internal/conformance/drivertest"
 	"ovs/internal/membackend"
 	"ovs/internal/memlog"
 	"ovs/internal/memregistry"
@@ -31,7 +32,7 @@ func (m model) clone() model { return model{bytes.Clone(m.data), m.size} }
 
 type player struct {
 	*world
-	limbo   limbo
+	limbo   drivertest.Limbo
 	v       *volume
 	g       *rand.Rand
 	now     model
@@ -176,7 +177,7 @@ func (p *player) play() {
 		p.v = p.crash(p.v, p.g.IntN(4)-1)
 		p.restarted()
 	case k < 94 && p.faults:
-		p.limbo.land(p.g)
+		p.limbo.Land(p.g)
 	case k < 94: // all the record numbers go on after two starts of which one wrote nothing
 		p.v = p.crash(p.v, 0)
 		p.v = p.crash(p.v, 0)
@@ -191,7 +192,7 @@ func playModel(t *testing.T, seed uint64, steps int, faults bool) {
 	w := newWorld(t, Config{TLogSCOs: 3, MostTLogs: 3, Budget: NewBudget(0)})
 	p := &player{world: w, g: rand.New(rand.NewPCG(seed, 9)), now: model{data: make([]byte, window)}, at: map[ovs.RecordNo]model{0: {data: make([]byte, window)}}, faults: faults}
 	if faults {
-		w.cfg.Backend, w.cfg.Registry = limboBackend{w.backend, &p.limbo}, limboRegistry{w.reg, &p.limbo}
+		w.cfg.Backend, w.cfg.Registry = p.limbo.Backend(w.backend), p.limbo.Registry(w.reg)
 		w.driver()
 		w.backend.SetFaults(membackend.Faults{Seed: seed, PutLost: 0.1, PutDone: 0.1, PutPartial: 0.1, GetFails: 0.05, OtherFails: 0.05, Latency: 50 * time.Microsecond})
 		w.reg.SetFaults(memregistry.Faults{Seed: seed, LostCall: 0.1, LostDone: 0.1, Busy: 0.1})
@@ -212,7 +213,7 @@ func playModel(t *testing.T, seed uint64, steps int, faults bool) {
 	p.v.Close()
 	p.v = w.mustRecover()
 	p.restarted()
-	p.limbo.land(p.g)
+	p.limbo.Land(p.g)
 	p.v.Close()
 	if d, c := w.cfg.Budget.Use(); d != 0 || c != 0 {
 		t.Errorf("the budget is at %d, %d after the last close", d, c)

@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"ovs"
+	"ovs/internal/settle"
 )
 
 // Recover implements ovs.Driver: it chooses the lineage (head), loads the newest root, adds TLogs and SCO headers, and
@@ -154,7 +155,7 @@ func (r *recovery) opened(e ovs.Epoch) error {
 }
 
 // replay brings back from the log what no SCO holds.
-func (r *recovery) replay(context.Context) error {
+func (r *recovery) replay(ctx context.Context) error {
 	r.v.serve(r.stands)
 	closed := r.lineage.last()
 	err := r.d.cfg.Log.Replay(r.c.Ref, r.stands.Record, func(rec *ovs.Record) error {
@@ -171,10 +172,14 @@ func (r *recovery) replay(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if last, _ := r.v.tail.Last(); last < closed.LastRecord {
+	last, rest := r.v.tail.Last()
+	if last < closed.LastRecord {
 		return corrupt("the log ends at record %d; epoch %d ended at %d", last, closed.Epoch, closed.LastRecord)
 	}
-	return nil
+	if rest {
+		return nil
+	}
+	return settle.Log(ctx, r.d.cfg.Log)
 }
 
 // close ends the epoch that served last, and makes the volume ready to serve when that is done.

@@ -57,14 +57,14 @@ func decodeRoot(r ovs.Ref, b []byte) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &root{SCO: ovs.SCONo(d.u64()), Epoch: ovs.Epoch(d.u64()), Record: ovs.RecordNo(d.u64()), Size: d.u64(), Time: int64(d.u64()), Lineage: readLineage(d)}
-	for range d.count(13) {
-		o.Layers = append(o.Layers, layerRef{d.u8(), ovs.Epoch(d.u64()), d.u32()})
+	o := &root{SCO: ovs.SCONo(d.Uint64()), Epoch: ovs.Epoch(d.Uint64()), Record: ovs.RecordNo(d.Uint64()), Size: d.Uint64(), Time: int64(d.Uint64()), Lineage: readLineage(d)}
+	for range count(d, 13) {
+		o.Layers = append(o.Layers, layerRef{d.Uint8(), ovs.Epoch(d.Uint64()), d.Uint32()})
 	}
-	for range d.count(28) {
-		o.Segments = append(o.Segments, segmentRef{d.u32(), ovs.SCONo(d.u64()), ovs.Epoch(d.u64()), d.u32(), d.u32()})
+	for range count(d, 28) {
+		o.Segments = append(o.Segments, segmentRef{d.Uint32(), ovs.SCONo(d.Uint64()), ovs.Epoch(d.Uint64()), d.Uint32(), d.Uint32()})
 	}
-	if err := d.end("a root"); err != nil {
+	if err := end(d, "a root"); err != nil {
 		return nil, err
 	}
 	if err := o.Lineage.check(); err != nil {

@@ -2,18 +2,13 @@ package volumedriver
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 
 	"ovs"
+	"ovs/internal/unit"
 )
 
 // An SCO is a header in whole units of 4,112 bytes, then its clusters, each followed by 16 bytes that prove data, volume,
 // address and SCO number: docs/format/sco.md.
-const (
-	trailerSize = 16
-	unitSize    = ovs.ClusterSize + trailerSize
-)
-
 // The kinds of a run.
 const (
 	runData    = 0
@@ -48,12 +43,12 @@ const (
 
 // headerUnits is how many units a header with that many runs takes at most.
 func headerUnits(runs int) int {
-	return (frameSize + headerBody + runs*runRoom + unitSize - 1) / unitSize
+	return (frameSize + headerBody + runs*runRoom + unit.Size - 1) / unit.Size
 }
 
 // encode gives the header, padded to whole units.
 func (h *header) encode(r ovs.Ref) []byte {
-	b := newFrame(magicSCO, r, headerBody+len(h.Runs)*runRoom+unitSize)
+	b := newFrame(magicSCO, r, headerBody+len(h.Runs)*runRoom+unit.Size)
 	for _, v := range [7]uint64{uint64(h.Number), uint64(h.Epoch), uint64(h.Before), uint64(h.First), uint64(h.Last), h.Size, uint64(h.Time)} {
 		b = put64(b, v)
 	}
@@ -72,8 +67,8 @@ func (h *header) encode(r ovs.Ref) []byte {
 		at = x.Cluster + x.N
 	}
 	b = closeFrame(b)
-	h.Units = uint64((len(b) + unitSize - 1) / unitSize)
-	return append(b, make([]byte, int(h.Units)*unitSize-len(b))...)
+	h.Units = uint64((len(b) + unit.Size - 1) / unit.Size)
+	return append(b, make([]byte, int(h.Units)*unit.Size-len(b))...)
 }
 
 // decodeHeader verifies the header of an SCO of volume r.
@@ -82,14 +77,14 @@ func decodeHeader(r ovs.Ref, b []byte) (*header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &header{Number: ovs.SCONo(d.u64()), Epoch: ovs.Epoch(d.u64()), Before: ovs.Epoch(d.u64()),
-		First: ovs.RecordNo(d.u64()), Last: ovs.RecordNo(d.u64()), Size: d.u64(), Time: int64(d.u64()), Part: d.u32()}
-	final := d.u8()
+	h := &header{Number: ovs.SCONo(d.Uint64()), Epoch: ovs.Epoch(d.Uint64()), Before: ovs.Epoch(d.Uint64()),
+		First: ovs.RecordNo(d.Uint64()), Last: ovs.RecordNo(d.Uint64()), Size: d.Uint64(), Time: int64(d.Uint64()), Part: d.Uint32()}
+	final := d.Uint8()
 	h.Final = final == 1
-	h.Units = uint64((frameLength(b, magicSCO) + unitSize - 1) / unitSize)
+	h.Units = uint64((frameLength(b, magicSCO) + unit.Size - 1) / unit.Size)
 	units, at := h.Units, uint64(0)
-	for range d.count(3) {
-		x := run{Kind: d.u8(), Cluster: at + d.uvarint(), N: d.uvarint()}
+	for range count(d, 3) {
+		x := run{Kind: d.Uint8(), Cluster: at + d.Uvarint(), N: d.Uvarint()}
 		if x.Cluster < at || x.N == 0 || x.Cluster > maxClusters || x.N > maxClusters-x.Cluster || x.Kind > runDiscard {
 			return nil, corrupt("run %d+%d of SCO %d", x.Cluster, x.N, h.Number)
 		}
@@ -99,7 +94,7 @@ func decodeHeader(r ovs.Ref, b []byte) (*header, error) {
 		at = x.Cluster + x.N
 		h.Runs = append(h.Runs, x)
 	}
-	if err := d.end("the header of an SCO"); err != nil {
+	if err := end(d, "the header of an SCO"); err != nil {
 		return nil, err
 	}
 	if final > 1 || units > maxUnits || h.Number == 0 || h.Number > maxSCO || h.Epoch == 0 || h.First == 0 || h.Last < h.First || h.Size > ovs.MaxFileSize {
@@ -110,37 +105,18 @@ func decodeHeader(r ovs.Ref, b []byte) (*header, error) {
 
 // each calls f for the runs with the location of their first cluster.
 func (h *header) each(f func(cluster, n uint64, l Location)) {
-	unit := h.Units
+	at := h.Units
 	for _, x := range h.Runs {
 		if x.Kind != runData {
 			f(x.Cluster, x.N, hole)
 			continue
 		}
-		f(x.Cluster, x.N, locate(0, unit, uint64(h.Number)))
-		unit += x.N
+		f(x.Cluster, x.N, locate(0, at, uint64(h.Number)))
+		at += x.N
 	}
 }
 
-// proof is the trailer of a cluster: CRC32C over data, volume, address and SCO number; zero; the address.
-func proof(r ovs.Ref, cluster uint64, n ovs.SCONo, data []byte) (t [trailerSize]byte) {
-	var name [32]byte
-	binary.BigEndian.PutUint64(name[0:], uint64(r.Pool))
-	binary.BigEndian.PutUint64(name[8:], uint64(r.Object))
-	binary.BigEndian.PutUint64(name[16:], cluster)
-	binary.BigEndian.PutUint64(name[24:], uint64(n))
-	crc := crc32.Update(crc32.Checksum(data, castagnoli), castagnoli, name[:])
-	binary.BigEndian.PutUint32(t[0:], crc)
-	binary.BigEndian.PutUint64(t[8:], cluster)
-	return t
-}
-
-// sealUnit writes the proof behind the data of a unit.
-func sealUnit(u []byte, r ovs.Ref, cluster uint64, n ovs.SCONo) {
-	t := proof(r, cluster, n, u[:ovs.ClusterSize])
-	copy(u[ovs.ClusterSize:], t[:])
-}
-
-// checkUnit tells whether a unit holds that cluster of that SCO.
-func checkUnit(u []byte, r ovs.Ref, cluster uint64, n ovs.SCONo) bool {
-	return proof(r, cluster, n, u[:ovs.ClusterSize]) == [trailerSize]byte(u[ovs.ClusterSize:unitSize])
+// scoUnit names a cluster of an SCO, for its proof.
+func scoUnit(r ovs.Ref, cluster uint64, n ovs.SCONo) unit.Name {
+	return unit.Name{uint64(r.Pool), uint64(r.Object), cluster, uint64(n)}
 }

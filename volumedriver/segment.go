@@ -66,10 +66,10 @@ func decodeSegment(r ovs.Ref, stretch uint32, b []byte) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	of, mapped := d.u32(), d.u32()
-	n := d.count(segmentRun)
-	starts, locs := d.take(2*n), d.take(8*n)
-	if err := d.end("a segment"); err != nil {
+	of, mapped := d.Uint32(), d.Uint32()
+	n := count(d, segmentRun)
+	starts, locs := d.Take(uint64(2*n)), d.Take(uint64(8*n))
+	if err := end(d, "a segment"); err != nil {
 		return nil, err
 	}
 	s := &segment{starts: make([]uint16, n), locs: make([]Location, n)}

@@ -81,8 +81,7 @@ func TestSwingOverAnotherHead(t *testing.T) {
 		return do()
 	})
 	flush(t, v)
-	for v.tail.Err() == nil {
-	}
+	until(t, "it is halted", func() bool { return v.Live().Halted != nil })
 	if !ovs.Is(v.tail.Err(), ovs.KindFenced) || !bytes.Equal(mustHead(t, w), other) {
 		t.Fatal(v.tail.Err())
 	}

@@ -39,11 +39,11 @@ func decodeTLog(r ovs.Ref, b []byte) (*tlog, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tlog{First: ovs.SCONo(d.u64()), Last: ovs.SCONo(d.u64()), Epoch: ovs.Epoch(d.u64()), Record: ovs.RecordNo(d.u64()), Size: d.u64(), Time: int64(d.u64())}
+	t := &tlog{First: ovs.SCONo(d.Uint64()), Last: ovs.SCONo(d.Uint64()), Epoch: ovs.Epoch(d.Uint64()), Record: ovs.RecordNo(d.Uint64()), Size: d.Uint64(), Time: int64(d.Uint64())}
 	at := uint64(0)
-	for range d.count(10) {
-		c, n := at+d.uvarint(), d.uvarint()
-		l := Location(d.u64())
+	for range count(d, 10) {
+		c, n := at+d.Uvarint(), d.Uvarint()
+		l := Location(d.Uint64())
 		if c < at || n == 0 || c > maxClusters || n > maxClusters-c {
 			return nil, corrupt("run %d+%d of a TLog", c, n)
 		}
@@ -53,5 +53,5 @@ func decodeTLog(r ovs.Ref, b []byte) (*tlog, error) {
 		t.Runs.Insert(c, n, l)
 		at = c + n
 	}
-	return t, d.end("a TLog")
+	return t, end(d, "a TLog")
 }

@@ -86,6 +86,7 @@ func (v *volume) Resize(ctx context.Context, size uint64) error {
 // Live implements ovs.Object.
 func (v *volume) Live() ovs.Live {
 	l := v.tail.Live()
+	l.Halted = v.tail.Err()
 	v.m.mu.RLock()
 	l.Used += uint64(max(v.m.mapped, 0)) * ovs.ClusterSize
 	v.m.mu.RUnlock()
@@ -118,13 +119,10 @@ func (v *volume) start() {
 	v.kick()
 }
 
-// halted is told once when the volume takes no more writes.
+// halted is told once when the volume takes no more writes. Live says so from then on.
 func (v *volume) halted(err error) {
-	v.zap.Error("the volume is halted", zap.Error(err))
+	v.zap.Error("volume halted: it takes no more writes until the next start; what is durable is still read", zap.Error(err))
 	v.flush.moved()
-	if v.d.cfg.Halted != nil {
-		v.d.cfg.Halted(v.claim, err)
-	}
 }
 
 // began starts the clock of an interval.

@@ -243,11 +243,11 @@ func TestReadAhead(t *testing.T) {
 		if got := read(t, v, uint64(off), 64<<10); !bytes.Equal(got, data[off:off+64<<10]) {
 			t.Fatal("not the same")
 		}
-		for busy := true; busy; { // the stream waits for its read-ahead, so that the count says something
+		until(t, "the read-ahead is done, so that the count says something", func() bool {
 			v.ahead.mu.Lock()
-			busy = v.ahead.busy
-			v.ahead.mu.Unlock()
-		}
+			defer v.ahead.mu.Unlock()
+			return !v.ahead.busy
+		})
 	}
 	if n := w.backend.Count("Get") - before; n > 16 {
 		t.Errorf("%d reads of the backend for 64 of a stream", n)
@@ -272,8 +272,7 @@ func TestSegmentReplacedUnderARead(t *testing.T) {
 		w.backend.SetHook(nil)
 		write(t, v, 1<<20, pattern(2, 4096), ovs.FileSync)
 		flush(t, v)
-		for exists(w, c.Name) {
-		}
+		until(t, "the segment is deleted", func() bool { return !exists(w, c.Name) })
 		return nil
 	})
 	if got := read(t, v, 0, 4096); !bytes.Equal(got, pattern(1, 4096)) || !slipped {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/rand/v2"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,7 +50,6 @@ func newWorld(t testing.TB, c Config) *world {
 	if c.Budget == nil {
 		c.Budget = NewBudget(1 << 20)
 	}
-	c.Retry = 100 * time.Microsecond
 	w.cfg = c
 	w.driver()
 	t.Cleanup(func() {
@@ -70,7 +70,17 @@ func (w *world) driver() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.d = d
+	w.d, d.retry = d, 100*time.Microsecond
+}
+
+// until waits for what something else brings about.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("no end of waiting until ", what)
+		}
+	}
 }
 
 func entryKey() []byte { return []byte("entry") }

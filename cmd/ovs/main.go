@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -26,6 +27,10 @@ func main() {
 	})
 	root.AddCommand(serveCommand(), statusCommand(), flushCommand())
 	if err := root.Execute(); err != nil {
+		var known *ovs.Error
+		if !errors.As(err, &known) { // cobra's own: an unknown command, a wrong number of arguments
+			err = ovs.E(root.Name(), ovs.KindInvalid, nil, err)
+		}
 		fmt.Fprintln(os.Stderr, "ovs:", err)
 		os.Exit(ovs.KindOf(err).Exit())
 	}

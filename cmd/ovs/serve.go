@@ -13,11 +13,15 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"ovs"
 	"ovs/storagerouter"
 )
 
-// stopWithin is how long a stop by SIGTERM may take: 10 s are promised, the process ends a little after.
-const stopWithin = 9500 * time.Millisecond
+// 10 s are promised from SIGTERM to the end of the process.
+const (
+	stopWithin = 9 * time.Second            // for the node to end in good order
+	endWithin  = stopWithin + time.Second/2 // then the process ends all the same: a disk may hang
+)
 
 // serveCommand runs a node until SIGTERM or SIGINT.
 func serveCommand() *cobra.Command {
@@ -54,6 +58,7 @@ func serveCommand() *cobra.Command {
 	f.IntVar(&cfg.NFSPort, "nfs-port", cfg.NFSPort, "port of NFS and MOUNT; 0 takes a free one")
 	f.IntVar(&cfg.APIPort, "api-port", cfg.APIPort, "port of the REST API; 0 takes a free one")
 	f.StringVar(&cfg.Portmap, "portmap", cfg.Portmap, "auto: answer on port 111 or register with the running rpcbind; off")
+	f.StringVar(&cfg.AcceptLogLoss, "accept-log-loss", "", "identity of a write log that is gone for good: serve what the backend holds, give up the rest")
 	f.Var(&cfg.LogSize, "log-size", "size of the write log (0: 4 GiB, less on a small disk)")
 	return c
 }
@@ -67,6 +72,7 @@ func mergeConfig(cmd *cobra.Command, flags storagerouter.Config, file string) (s
 	if err := storagerouter.LoadConfig(&merged, file); err != nil {
 		return merged, err
 	}
+	merged.AcceptLogLoss = flags.AcceptLogLoss
 	for name, set := range map[string]func(){ // every flag that is a setting
 		"data": func() { merged.Data = flags.Data }, "listen": func() { merged.Listen = flags.Listen },
 		"allow": func() { merged.Allow = flags.Allow }, "nfs-port": func() { merged.NFSPort = flags.NFSPort },
@@ -86,29 +92,52 @@ func serve(cmd *cobra.Command, cfg storagerouter.Config, verbose bool) error {
 		return err
 	}
 	defer func() { _ = log.Sync() }() // a terminal cannot be synced: nothing to do about it
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	node, err := storagerouter.Open(ctx, cfg, version, log)
-	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // asked to stop while it started: nothing was acknowledged yet
-		}
-		return err
-	}
-	fmt.Fprint(cmd.OutOrStdout(), node.HowToMount())
-	var failed error
-	select {
-	case <-ctx.Done():
-	case failed = <-node.Failed():
-	}
-	stop() // a second signal ends the process at once
-	within, cancel := context.WithTimeout(context.Background(), stopWithin)
+	ctx, cancel := context.WithCancel(asked)
 	defer cancel()
-	if err := node.Close(within); err != nil {
-		return err
-	}
-	return failed
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return untilEnd(ctx, endWithin, func() error {
+		node, err := storagerouter.Open(ctx, cfg, version, log)
+		if err != nil {
+			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				return nil // asked to stop while it started: nothing was acknowledged yet
+			}
+			return err
+		}
+		fmt.Fprint(cmd.OutOrStdout(), node.HowToMount())
+		var failed error
+		select {
+		case <-ctx.Done():
+		case failed = <-node.Failed():
+			cancel()
+		}
+		within, cancel := context.WithTimeout(context.Background(), stopWithin)
+		defer cancel()
+		return errors.Join(failed, node.Close(within))
+	})
 }
+
+// untilEnd gives what run gives, but does not wait for it longer than limit after ctx has ended.
+func untilEnd(ctx context.Context, limit time.Duration, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return ovs.E("ovs serve", ovs.KindTimeout, nil, errHangs)
+	}
+}
+
+var errHangs = errors.New("the stop hangs, a disk may not answer: it ends all the same, as by kill -9; what was acknowledged as stable is in the write log")
 
 func newLogger(verbose bool) (*zap.Logger, error) {
 	c := zap.NewProductionConfig()

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -25,7 +29,7 @@ func TestFlagsWinOverTheFile(t *testing.T) {
 	var names []string
 	serveCommand().Flags().VisitAll(func(f *pflag.Flag) {
 		switch f.Name {
-		case "config", "print-config", "verbose":
+		case "config", "print-config", "verbose", "accept-log-loss":
 		default:
 			names = append(names, f.Name)
 		}
@@ -89,4 +93,26 @@ func TestBadSettingsAreInvalid(t *testing.T) {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
+}
+
+// TestEndIsBounded: after the signal the process ends in time, whatever hangs, during a start or a stop; an end in time says
+// what it has to say.
+func TestEndIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		hang := make(chan struct{})
+		defer close(hang)
+		began := time.Now()
+		time.AfterFunc(time.Minute, cancel)
+		err := untilEnd(ctx, endWithin, func() error { <-hang; return nil })
+		if took := time.Since(began); !ovs.Is(err, ovs.KindTimeout) || took != time.Minute+endWithin || endWithin >= 10*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		if err := untilEnd(ctx, endWithin, func() error { time.Sleep(stopWithin); return errors.New("said") }); err == nil || err.Error() != "said" {
+			t.Error(err)
+		}
+		if err := untilEnd(t.Context(), endWithin, func() error { time.Sleep(time.Hour); return nil }); err != nil {
+			t.Error(err)
+		}
+	})
 }

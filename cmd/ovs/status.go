@@ -34,13 +34,20 @@ func statusCommand() *cobra.Command {
 			}
 			fmt.Fprintln(out, s.Health.Sentence)
 			fmt.Fprintf(out, "node     %s, version %s, up %d s\n", s.Node, s.Version, s.UptimeS)
-			fmt.Fprintf(out, "nfs      %s; portmap: %s\n", s.NFSAddr, s.Portmap)
+			fmt.Fprintf(out, "nfs      %s, %s\n", s.NFSAddr, s.Portmap)
 			fmt.Fprintf(out, "log      %d MiB of %d MiB used\n", s.Log.UsedBytes>>20, s.Log.SizeBytes>>20)
+			for _, l := range s.Log.Losses {
+				fmt.Fprintf(out, "  lost   log %s, given up %s: its objects came back as the backend held them\n", l.Log, l.At)
+			}
 			fmt.Fprintf(out, "backend  %s: %d GiB of %d GiB free on %d ASDs\n", s.Backend.Name, s.Backend.FreeBytes>>30, s.Backend.TotalBytes>>30, s.Backend.ASDs)
 			for _, p := range s.VPools {
 				fmt.Fprintf(out, "vPool    %s exported as %s: %d objects served, %d recovering, %d halted\n", p.Name, p.Export, p.Serving, p.Recover, len(p.Halted))
 				for _, h := range p.Halted {
-					fmt.Fprintf(out, "  halted %s: %s\n", h.Object, h.Why)
+					reads := "not served"
+					if h.Reads {
+						reads = "read only"
+					}
+					fmt.Fprintf(out, "  halted file number %d (find MOUNT -inum %d), %s: %s\n         %s\n", h.Fileid, h.Fileid, reads, h.Why, h.Next)
 				}
 			}
 			return nil

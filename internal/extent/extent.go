@@ -55,15 +55,6 @@ func (m *Map[V]) Bytes() int64 {
 	return per * int64(len(m.leaves))
 }
 
-// Clear makes the map empty and keeps a little of its memory.
-func (m *Map[V]) Clear() {
-	for _, l := range m.leaves {
-		m.keep(l)
-	}
-	clear(m.leaves)
-	m.leaves, m.n = m.leaves[:0], 0
-}
-
 // keep puts an emptied leaf aside for reuse.
 func (m *Map[V]) keep(l []run[V]) {
 	if len(m.spare) < spares && cap(l) == leafRuns {

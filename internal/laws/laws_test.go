@@ -75,8 +75,10 @@ func forbidden(from, to string) string {
 		return "components meet through the interfaces of package ovs; only storagerouter and cmd wire them"
 	case a != "" && (strings.HasPrefix(top, "storagerouter") || strings.HasPrefix(top, "cmd")):
 		return "a component does not know who built it"
-	case strings.HasPrefix(from, module+"/internal/") && b != "":
+	case strings.HasPrefix(from, module+"/internal/") && (b != "" || strings.HasPrefix(top, "storagerouter") || strings.HasPrefix(top, "cmd")):
 		return "internal helpers stand below the components"
+	case strings.HasPrefix(top, "tests/") && !strings.HasPrefix(from, module+"/tests/"):
+		return "the product does not know its tests"
 	}
 	return ""
 }
@@ -97,6 +99,7 @@ func TestNoForbiddenImports(t *testing.T) {
 func TestForbiddenCatches(t *testing.T) {
 	for _, edge := range [][2]string{
 		{"ovs/nfsd", "ovs/dtl"}, {"ovs", "ovs/internal/vfs"}, {"ovs/internal/vfs", "ovs/dtl"}, {"ovs/dtl", "ovs/storagerouter"},
+		{"ovs/internal/vfs", "ovs/storagerouter"}, {"ovs/storagerouter", "ovs/tests/oracle"},
 	} {
 		if forbidden(edge[0], edge[1]) == "" {
 			t.Errorf("%s -> %s must be forbidden", edge[0], edge[1])
@@ -185,6 +188,17 @@ func TestRoomsCanBeSeenWhole(t *testing.T) {
 	if funcLines > maxFunc {
 		t.Errorf("%s has %d lines, more than %d", longFunc, funcLines, maxFunc)
 	}
+}
+
+// No init wiring: storagerouter and cmd wire, when they are called.
+func TestNoInit(t *testing.T) {
+	eachFile(t, func(path string, _ []byte, file *ast.File, set *token.FileSet) {
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s: func init", set.Position(f.Pos()))
+			}
+		}
+	})
 }
 
 // osFree are the parts whose disk comes in through internal/vfs, so that a power cut can be played on them.

@@ -11,7 +11,6 @@ log that a restart would find. Faults come from a seed (SetFaults).
 package memlog
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"sync"
 
@@ -214,12 +213,4 @@ func (l *Log) Held(r ovs.Ref) (used int64, records int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.used, len(l.objects[r])
-}
-
-// Bytes is the data of the record at p, for the eyes of a test; nil when it is gone.
-func (l *Log) Bytes(p ovs.LogPos, n int) []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	data, _ := l.at(p, n)
-	return bytes.Clone(data)
 }

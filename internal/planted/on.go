@@ -5,8 +5,15 @@ package planted
 
 // The mistakes. A test sets them while no node runs.
 var (
-	AckAtAppend   bool
-	ReleaseFirst  bool
-	HeadFirst     bool
-	FileHeadFirst bool
+	AckAtAppend     bool
+	ReadInFlight    bool
+	CommitAtOnce    bool
+	ReleaseFirst    bool
+	SealedUnflushed bool
+	SegmentsLast    bool
+	HeadFirst       bool
+	DeleteFirst     bool
+	FileHeadFirst   bool
+	FileDeleteFirst bool
+	NoRaise         bool
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // Version is the first byte of a command. Its layout is in docs/format/arakoon.md; all numbers are big-endian.
@@ -50,25 +51,22 @@ func (c *Command) Encode() ([]byte, error) {
 // Decode reads a command; its keys and values share memory with b. KindInvalid: b is no command of a version that is
 // known here. Each command has one encoding only.
 func Decode(b []byte) (Command, error) {
-	d := decoder{b: b}
-	if len(b) > MaxCommand || d.uint8() != Version {
+	d := decode.Of(b)
+	if len(b) > MaxCommand || d.Uint8() != Version {
 		return Command{}, ovs.E("sequence.Decode", ovs.KindInvalid, nil, errMalformed)
 	}
-	c := Command{Node: d.uint64(), Incarnation: d.uint64(), Seq: d.uint64(), Lowest: d.uint64()}
-	n := int(d.uint16())
-	if n*4 > len(d.b) { // an update has at least 4 bytes: no allocation beyond what the input can fill
-		d.bad = true
-	}
-	if !d.bad && n > 0 {
+	c := Command{Node: d.Uint64(), Incarnation: d.Uint64(), Seq: d.Uint64(), Lowest: d.Uint64()}
+	n := int(d.Uint16())
+	d.Check(n*4 <= d.Left()) // an update has at least 4 bytes: no allocation beyond what the input can fill
+	if !d.Bad() && n > 0 {
 		c.Updates = make([]ovs.Update, n)
 	}
 	for i := range c.Updates {
-		d.update(&c.Updates[i])
-		if d.bad {
+		if readUpdate(d, &c.Updates[i]); d.Bad() {
 			break
 		}
 	}
-	if d.bad || len(d.b) > 0 {
+	if !d.End() {
 		return Command{}, ovs.E("sequence.Decode", ovs.KindInvalid, nil, errMalformed)
 	}
 	return c, nil
@@ -118,89 +116,41 @@ func appendBytes(b, v []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(v))), v...)
 }
 
-// decoder takes bytes off the front of b. Once something is missing or wrong it is bad and gives zeros.
-type decoder struct {
-	b   []byte
-	bad bool
-}
-
-func (d *decoder) update(u *ovs.Update) {
-	u.Op = ovs.UpdateOp(d.uint8())
-	u.Key = d.take(int(d.uint16()))
+// readUpdate reads an update; what Check would refuse makes d bad.
+func readUpdate(d *decode.Reader, u *ovs.Update) {
+	u.Op = ovs.UpdateOp(d.Uint8())
+	u.Key = d.Take(uint64(d.Uint16()))
 	switch u.Op {
 	case ovs.OpSet, ovs.OpAssert:
-		u.Value = d.bytes(false)
+		u.Value = readBytes(d, false)
 	case ovs.OpTestAndSet:
-		u.Expect = d.bytes(true)
-		u.Value = d.bytes(true)
+		u.Expect = readBytes(d, true)
+		u.Value = readBytes(d, true)
 	case ovs.OpAdd, ovs.OpMax:
-		u.At = int(d.uint32())
-		u.Delta = d.uint64()
+		u.At = int(d.Uint32())
+		u.Delta = d.Uint64()
 	case ovs.OpSetStamped:
-		u.Value = d.bytes(false)
-		u.KeyAt = d.place()
-		u.ValueAt = d.place()
+		u.Value = readBytes(d, false)
+		u.KeyAt = readPlace(d)
+		u.ValueAt = readPlace(d)
 	}
-	if flaw(u) != "" {
-		d.bad = true
-	}
+	d.Check(flaw(u) == "")
 }
 
-// place reads a stamp's place: -1 for none.
-func (d *decoder) place() int {
-	if n := d.uint32(); n != noBytes {
+// readPlace reads a stamp's place: -1 for none.
+func readPlace(d *decode.Reader) int {
+	if n := d.Uint32(); n != noBytes {
 		return int(n)
 	}
 	return -1
 }
 
-// bytes reads a length and as many bytes. Only an optional one may be nil.
-func (d *decoder) bytes(optional bool) []byte {
-	n := d.uint32()
+// readBytes reads a length and as many bytes. Only an optional one may be nil.
+func readBytes(d *decode.Reader, optional bool) []byte {
+	n := d.Uint32()
 	if n == noBytes && optional {
 		return nil
 	}
-	if n > MaxValue {
-		d.bad = true
-		return nil
-	}
-	return d.take(int(n))
-}
-
-func (d *decoder) take(n int) []byte {
-	if d.bad || n > len(d.b) {
-		d.bad = true
-		return nil
-	}
-	v := d.b[:n:n]
-	d.b = d.b[n:]
-	return v
-}
-
-func (d *decoder) uint8() uint8 {
-	if v := d.take(1); v != nil {
-		return v[0]
-	}
-	return 0
-}
-
-func (d *decoder) uint16() uint16 {
-	if v := d.take(2); v != nil {
-		return binary.BigEndian.Uint16(v)
-	}
-	return 0
-}
-
-func (d *decoder) uint32() uint32 {
-	if v := d.take(4); v != nil {
-		return binary.BigEndian.Uint32(v)
-	}
-	return 0
-}
-
-func (d *decoder) uint64() uint64 {
-	if v := d.take(8); v != nil {
-		return binary.BigEndian.Uint64(v)
-	}
-	return 0
+	d.Check(n <= MaxValue)
+	return d.Take(uint64(n))
 }

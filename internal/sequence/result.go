@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"ovs"
+	"ovs/internal/decode"
 )
 
 // Result is what became of a sequence. A Kind other than KindUnknown says that it changed nothing, because of one step.
@@ -55,14 +56,14 @@ func (r *Result) Append(b []byte) []byte {
 
 // DecodeResult reads a result, whose slices share memory with b. KindCorrupt: b is none.
 func DecodeResult(b []byte) (Result, error) {
-	d := decoder{b: b}
-	r := Result{Index: d.uint64(), Kind: ovs.Kind(d.uint8())}
+	d := decode.Of(b)
+	r := Result{Index: d.Uint64(), Kind: ovs.Kind(d.Uint8())}
 	if r.Failed() {
-		r.Step = int(d.uint16())
-		r.Key = d.take(int(d.uint16()))
-		r.Current = d.bytes(true)
+		r.Step = int(d.Uint16())
+		r.Key = d.Take(uint64(d.Uint16()))
+		r.Current = readBytes(d, true)
 	}
-	if d.bad || len(d.b) > 0 {
+	if !d.End() {
 		return Result{}, ovs.E("sequence.DecodeResult", ovs.KindCorrupt, nil, errMalformedResult)
 	}
 	return r, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"ovs"
+	"ovs/internal/planted"
 )
 
 // piece is a part of a read that comes from one place.
@@ -61,7 +62,7 @@ func (t *Tail) look(r *ovs.Read, ps []piece, limit int, park bool) ([]piece, ver
 				switch {
 				case t.broken:
 					return ps, lost
-				case e.Stable():
+				case e.Stable() && !planted.ReadInFlight:
 					if park {
 						t.waiting = append(t.waiting, parked{r, e.Record()})
 					}

@@ -5,6 +5,7 @@ import (
 
 	"ovs"
 	"ovs/internal/extent"
+	"ovs/internal/planted"
 )
 
 // Sealed is an interval of an object's records, cut off from those that come after: immutable, its overwrites coalesced.
@@ -55,7 +56,7 @@ func (s *Sealed) Wait(ctx context.Context) error {
 	t.mu.Lock()
 	durable, upTo, broken, cause := t.durable, t.last, t.broken, t.cause
 	t.mu.Unlock()
-	if durable >= s.Last {
+	if durable >= s.Last || planted.SealedUnflushed {
 		return nil
 	}
 	if broken {

@@ -37,6 +37,7 @@ import (
 
 	"ovs"
 	"ovs/internal/extent"
+	"ovs/internal/fifo"
 )
 
 // Below is the driver's own layer: the object as it stands without what is in the log. Past the data it has, it reads as
@@ -133,24 +134,8 @@ type commit struct {
 	upTo ovs.RecordNo
 }
 
-// records is a FIFO of records that the log does not hold, strung together by Next.
-type records struct{ head, tail *ovs.Record }
-
-func (q *records) push(r *ovs.Record) {
-	r.Next = nil
-	if q.head == nil {
-		q.head = r
-	} else {
-		q.tail.Next = r
-	}
-	q.tail = r
-}
-
-func (q *records) pop() *ovs.Record {
-	r := q.head
-	q.head, r.Next = r.Next, nil
-	return r
-}
+// records are those that the log does not hold.
+type records = fifo.Queue[ovs.Record, *ovs.Record]
 
 // New gives a Tail that serves.
 func New(c Config) *Tail {
@@ -209,8 +194,8 @@ func (t *Tail) unlock(a *after) {
 	if a.halted != nil && t.cfg.Halted != nil {
 		t.cfg.Halted(a.halted)
 	}
-	for a.done.head != nil {
-		t.complete(a.done.pop())
+	for r := a.done.Pop(); r != nil; r = a.done.Pop() {
+		t.complete(r)
 	}
 	for _, p := range a.reads {
 		t.submit(p.r)
@@ -220,7 +205,7 @@ func (t *Tail) unlock(a *after) {
 // answer has unlock complete the operation behind r. mu is held.
 func (t *Tail) answer(r *ovs.Record, a *after) {
 	t.busy--
-	a.done.push(r)
+	a.done.Push(r)
 }
 
 // refuse is the error of an operation that comes now. mu is held.
@@ -261,6 +246,8 @@ func (t *Tail) Halt(err error) {
 
 // halt fails what waits and cannot go on. mu is held.
 func (t *Tail) halt(err error, a *after) {
+	a.reads = append(a.reads, t.waiting...) // they look again, and wait on where that flush is still to come
+	t.waiting = nil
 	if t.cause != nil {
 		return
 	}
@@ -269,14 +256,11 @@ func (t *Tail) halt(err error, a *after) {
 		t.state = halted
 	}
 	t.dismiss(ovs.E("tail.Write", ovs.KindIO, t.cfg.Ref, err), a)
-	a.reads = append(a.reads, t.waiting...)
-	t.waiting = nil
 }
 
 // dismiss fails the records that wait behind the one asked for. mu is held.
 func (t *Tail) dismiss(err error, a *after) {
-	for t.queue.head != nil {
-		r := t.queue.pop()
+	for r := t.queue.Pop(); r != nil; r = t.queue.Pop() {
 		fail(r, err)
 		t.answer(r, a)
 	}

@@ -3,9 +3,11 @@ package tail
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"ovs"
 	"ovs/internal/memlog"
@@ -358,6 +360,71 @@ func TestFailedFlushHalts(t *testing.T) {
 	}
 	if halts != 1 {
 		t.Fatalf("told %d times", halts)
+	}
+	r.Close()
+}
+
+// A read that waits for a flush is answered when the log fails, also on an object that had halted before.
+func TestFailedFlushAfterHalt(t *testing.T) {
+	log := memlog.New()
+	r := newRig(t, log, Config{})
+	r.write(0, pattern(1, 4096), ovs.FileSync)
+	log.Hold()
+	w := r.start(0, pattern(2, 4096), ovs.FileSync)
+	r.Halt(errors.New("the backend holds something else"))
+	read := r.startRead(0, 10)
+	log.Fail()
+	if got := <-w; !ovs.Is(got.Err, ovs.KindIO) {
+		t.Fatal(got.Err)
+	}
+	select {
+	case got := <-read:
+		if !ovs.Is(got.Err, ovs.KindIO) {
+			t.Fatal(got.Err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the read waits for a flush that never comes")
+	}
+	r.Close()
+}
+
+// denying is a log without room that says so by and by, as a real one does after its patience.
+type denying struct {
+	ovs.Log
+	asked chan *ovs.Record
+}
+
+func (l denying) Admit(r *ovs.Record) bool {
+	l.asked <- r
+	return false
+}
+
+// Whoever waits behind a record that got no room for so long is told so too: he does not begin to wait anew.
+func TestQueueSharesPatience(t *testing.T) {
+	r := newRig(t, memlog.New(), Config{})
+	log := denying{r.log, make(chan *ovs.Record, 10)}
+	r.cfg.Log = log
+	a, b := r.start(0, pattern(1, 10), ovs.FileSync), r.start(0, pattern(2, 10), ovs.Unstable)
+	first := <-log.asked
+	first.Admitted(first, ovs.E("log", ovs.KindBusy, nil, nil))
+	if w := <-a; !ovs.Is(w.Err, ovs.KindBusy) {
+		t.Fatal(w.Err)
+	}
+	if len(log.asked) > 0 {
+		t.Fatal("the second write waits as long again")
+	}
+	if w := <-b; !ovs.Is(w.Err, ovs.KindBusy) {
+		t.Fatal(w.Err)
+	}
+	// A record that the log refuses for what it is says nothing about the next one.
+	a, b = r.start(0, pattern(1, 10), ovs.FileSync), r.start(0, pattern(2, 10), ovs.Unstable)
+	first = <-log.asked
+	first.Admitted(first, ovs.E("log", ovs.KindNoSpace, nil, nil))
+	<-a
+	second := <-log.asked
+	second.Admitted(second, nil)
+	if w := <-b; w.Err != nil {
+		t.Fatal(w.Err)
 	}
 	r.Close()
 }

@@ -88,7 +88,7 @@ type resize struct {
 func (t *Tail) ask(r *ovs.Record, a *after) {
 	r.Urgent = t.cfg.UrgentTo > 0 && max(t.size, r.Off+r.Len) <= t.cfg.UrgentTo
 	if t.asked != nil {
-		t.queue.push(r)
+		t.queue.Push(r)
 		return
 	}
 	if !t.cfg.Log.Admit(r) {
@@ -104,8 +104,12 @@ func (t *Tail) admitted(r *ovs.Record, err error) {
 	t.mu.Lock()
 	t.asked = nil
 	if err != nil {
-		fail(r, ovs.E("tail.Write", ovs.KindUnknown, t.cfg.Ref, err))
+		err = ovs.E("tail.Write", ovs.KindUnknown, t.cfg.Ref, err)
+		fail(r, err)
 		t.answer(r, &a)
+		if ovs.Is(err, ovs.KindBusy) { // nobody got room for so long: they are not to wait as long again, each in turn
+			t.dismiss(err, &a)
+		}
 	} else {
 		if err := t.refuse("tail.Write"); err != nil { // it fails, but is appended: numbers have no gaps, room is not lost
 			fail(r, err)
@@ -113,8 +117,8 @@ func (t *Tail) admitted(r *ovs.Record, err error) {
 		}
 		t.append(r, &a)
 	}
-	for t.asked == nil && t.queue.head != nil {
-		t.ask(t.queue.pop(), &a)
+	for t.asked == nil && t.queue.First() != nil {
+		t.ask(t.queue.Pop(), &a)
 	}
 	t.unlock(&a)
 }
@@ -271,7 +275,7 @@ func (t *Tail) Commit(c *ovs.Commit) {
 	c.Err, c.Verf = nil, t.verf
 	t.mu.Lock()
 	c.Err = t.refuse("tail.Commit")
-	if c.Err != nil || t.synced == t.last {
+	if c.Err != nil || t.synced == t.last || planted.CommitAtOnce {
 		t.mu.Unlock()
 		c.Done(c)
 		return

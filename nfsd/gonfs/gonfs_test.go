@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ovs"
@@ -68,6 +69,48 @@ func TestLane(t *testing.T) {
 	if _, err := p.Call(100003, 0, nil, no); err != nil {
 		t.Errorf("after a failed call: %v", err)
 	}
+}
+
+// silent is a file system that knows no attributes at the moment.
+type silent struct{ ovs.FileSystem }
+
+func (silent) GetAttr(*ovs.Request, ovs.ObjectID) (ovs.Attr, error) {
+	return ovs.Attr{}, ovs.E("test.GetAttr", ovs.KindBusy, nil, nil)
+}
+
+// A MOUNT that its Host granted carries the directory's handle, without asking again.
+func TestGrantedMountHasAHandle(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	h := &host{dir: NewFS(silent{memfs.New(memfs.Options{})}, ovs.Request{}, 77)}
+	b, err := p.Call(100005, 1, xdrString("/x"), h)
+	want := append([]byte{0, 0, 0, 0, 0, 0, 0, 32}, h.Handle(ovs.Ref{Object: 77})...)
+	if want = append(want, 0, 0, 0, 1, 0, 0, 0, 1); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("%x, %v", b, err)
+	}
+}
+
+// late is a Host that answers after the lane's time-out.
+type late struct{ host }
+
+func (l *late) Mount(p string) (uint32, *FS) {
+	time.Sleep(2 * laneTimeout)
+	return l.host.Mount(p)
+}
+
+// A call that takes too long fails, once go-nfs is through with its Host; the pool goes on.
+func TestLateHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(1)
+		h := &late{host{dir: NewFS(memfs.New(memfs.Options{}), ovs.Request{}, ovs.RootID)}}
+		if _, err := p.Call(100005, 1, xdrString("/x"), h); !ovs.Is(err, ovs.KindIO) || h.path != "/x" {
+			t.Errorf("%v; the Host was asked for %q", err, h.path)
+		}
+		if _, err := p.Call(100003, 0, nil, h); err != nil {
+			t.Error(err)
+		}
+		p.Close()
+	})
 }
 
 func TestLanesEnd(t *testing.T) {

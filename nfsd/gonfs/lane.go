@@ -127,7 +127,6 @@ func (c *laneConn) Close() error {
 func (l *lane) call(program, procedure uint32, args []byte, h Host) ([]byte, error) {
 	const op = "gonfs.Call"
 	l.h.host = h
-	defer func() { l.h.host = nil }()
 	l.xid++
 	rec := binary.BigEndian.AppendUint32(nil, uint32(40+len(args))|1<<31)
 	for _, w := range [...]uint32{l.xid, 0, 2, program, 3, procedure, 0, 0, 0, 0} {
@@ -157,7 +156,8 @@ func (l *lane) call(program, procedure uint32, args []byte, h Host) ([]byte, err
 	return reply[24:], nil
 }
 
-// handler is nfs.Handler for one lane. go-nfs calls it while call runs, so host is set.
+// handler is nfs.Handler for one lane. go-nfs calls it while call runs, or for one that ran into its time-out: that call's
+// host stays until the lane has ended.
 type handler struct{ host Host }
 
 var errNoFile = errors.New("go-nfs serves no files here")
@@ -172,17 +172,13 @@ func (h *handler) Mount(_ context.Context, _ net.Conn, r nfs.MountRequest) (nfs.
 	return nfs.MountStatus(status), dir, []nfs.AuthFlavor{nfs.AuthFlavorUnix}
 }
 
-// ToHandle implements nfs.Handler.
-func (h *handler) ToHandle(fs billy.Filesystem, path []string) []byte {
+// ToHandle implements nfs.Handler. MNT asks for the handle of the mounted directory itself.
+func (h *handler) ToHandle(fs billy.Filesystem, _ []string) []byte {
 	dir, ok := fs.(*FS)
 	if !ok {
-		return nil
+		return nil // the MOUNT was refused
 	}
-	a, err := dir.find(dir.Join(path...), false)
-	if err != nil {
-		return nil
-	}
-	return h.host.Handle(ovs.Ref{Pool: dir.fs.Pool(), Object: a.ID})
+	return h.host.Handle(ovs.Ref{Pool: dir.fs.Pool(), Object: dir.root})
 }
 
 // The rest of nfs.Handler serves NFS procedures with arguments, and none comes this way.

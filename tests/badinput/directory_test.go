@@ -221,6 +221,43 @@ func TestWrongLog(t *testing.T) {
 	stands(t, s)
 }
 
+// TestAcceptLogLoss: a log that is gone for good is given up by its name only, once, and that stands in ovs status.
+func TestAcceptLogLoss(t *testing.T) {
+	s := used(t)
+	if err := os.RemoveAll(filepath.Join(s.Data, "log")); err != nil {
+		t.Fatal(err)
+	}
+	code, said := serve(t, at(s.Data)...)
+	refused(t, code, said, 8, "nothing was touched", "--accept-log-loss ")
+	_, rest, _ := strings.Cut(said, "--accept-log-loss ")
+	word := strings.Fields(rest)[0]
+	code, said = serve(t, append(at(s.Data), "--accept-log-loss", "all")...)
+	refused(t, code, said, 2, "16 hexadecimal digits")
+	code, said = serve(t, append(at(s.Data), "--accept-log-loss", "0123456789abcdef")...)
+	refused(t, code, said, 2, word)
+
+	lossy := s
+	lossy.Args = append(slices.Clone(s.Args), "--accept-log-loss", word)
+	p := start(t, lossy)
+	c := mount(t, p, nfsclient.Options{})
+	h, a, err := c.Lookup(t.Context(), c.Root, "disk.raw")
+	if err != nil || a.Size != 0 {
+		t.Fatalf("size %d: nothing of it was on the backend (%v)", a.Size, err)
+	}
+	if !strings.Contains(p.Tail(), "what was written to it later is lost") {
+		t.Errorf("it does not say what is lost:\n%s", p.Tail())
+	}
+	put(t, &nfsclient.File{Conn: c.Conn(0), Handle: h, Stable: nfsclient.FileSync}, 1<<20)
+	out, err := exec.CommandContext(t.Context(), bin, "status", "--data", s.Data).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "log "+word+", given up") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	stop(t, p)
+	stands(t, s)
+	code, said = serve(t, append(at(s.Data), "--accept-log-loss", "0123456789abcdef")...)
+	refused(t, code, said, 2, "nothing is lost")
+}
+
 // TestWrongNode: files that say whose the data are.
 func TestWrongNode(t *testing.T) {
 	s := used(t)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--log-size", "1 MiB"}, []string{"log_size", "four segments"}},
 		{[]string{"--log-size", "huge"}, []string{"256 MiB or 4 GiB"}},
 		{[]string{"--data", ""}, []string{"data", "directory"}},
+		{[]string{"--accept-log-loss", "yes"}, []string{"16 hexadecimal digits"}},
+		{[]string{"argument"}, []string{"argument"}},
 		{[]string{"--no-such-flag"}, []string{"no-such-flag"}},
 		{[]string{"--config", filepath.Join(data, "none.yaml")}, []string{"none.yaml", "no such file"}},
 	} {
@@ -50,6 +53,9 @@ func TestBadYAML(t *testing.T) {
 		{"vpools: [{name: a, export: relative}]\n", "absolute path"},
 		{"backend: {asds: 0}\n", "asds"},
 		{"backend: {presets: [{k: 4, m: 2, c: 4, x: 6}]}\n", "presets[0]"},
+		{"backend: {asds: 1}\n", "backend.asds"},
+		{"backend: {name: ''}\n", "backend.name"},
+		{"rest_after: 60ms\n", "60s"}, {"rest_after: 60\n", "yaml"},
 		{"nfs_port: -1\n", "not a port"},
 		{"\x00\x01\x02", "yaml"},
 	} {
@@ -67,6 +73,29 @@ func TestBadYAML(t *testing.T) {
 			refused(t, code, said, 2, c.want)
 		}
 	}
+}
+
+// TestSettingsThatHideData: a backend's name and ASDs stay; a vPool that is left out is kept, and named at every start.
+func TestSettingsThatHideData(t *testing.T) {
+	s := used(t)
+	file := filepath.Join(t.TempDir(), "ovs.yaml")
+	for _, c := range []struct{ text, want string }{
+		{"backend: {name: other}\n", "lie on backend backend1"},
+		{"backend: {asds: 4}\n", "set it to 6 or more"},
+	} {
+		write(t, file, c.text)
+		code, said := serve(t, append(at(s.Data), "--config", file)...)
+		refused(t, code, said, 2, c.want)
+	}
+	write(t, file, "vpools: [{name: other}]\n")
+	without := s
+	without.Args = append(slices.Clone(s.Args), "--config", file)
+	p := start(t, without)
+	if said := p.Tail(); !strings.Contains(said, "vPool vpool1 is there but not served") {
+		t.Errorf("it does not say so:\n%s", said)
+	}
+	stop(t, p)
+	stands(t, s)
 }
 
 // TestPortsTaken: said at once, before the data directory changes hands; the portmapper's is no reason to fail.

@@ -34,6 +34,8 @@ type bench struct {
 	vols  map[string]nfsclient.Handle // prepared files and directories by name
 	made  int                         // directories for created files
 	pages float64                     // calls of one listing
+
+	restart func() // makes the running load forget what it counted so far; nil where a row has no warm-up
 }
 
 // newBench starts everything. bin is the server, parent the directory under which the run's own is made.
@@ -218,6 +220,7 @@ func (b *bench) getattrs(h nfsclient.Handle, depth int) *load {
 type limit struct {
 	time    time.Duration
 	written float64 // to the log, in sizes of the log; 0: no limit
+	warm    float64 // sizes of the log that are written before anything counts, in proportionate time
 }
 
 // watch runs a job within a limit and says what it cost, without the cost of asking.
@@ -231,11 +234,16 @@ func (b *bench) watch(ctx context.Context, lim limit, job func(context.Context) 
 		return before, err
 	}
 	asking := before.minus(first)
-	within, cancel := context.WithTimeout(ctx, lim.time)
+	most := lim.time
+	if lim.warm > 0 && b.restart != nil {
+		most += time.Duration(float64(lim.time) * lim.warm / lim.written)
+	}
+	within, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	asked := make(chan int, 1)
 	go func() {
-		n := b.untilWritten(within, lim, before)
+		var n int
+		before, n = b.follow(within, lim, before)
 		cancel()
 		asked <- n
 	}()
@@ -254,6 +262,19 @@ func (b *bench) watch(ctx context.Context, lim limit, job func(context.Context) 
 	cost := after.minus(before)
 	cost.allocs = max(0, cost.allocs-float64(n)*asking.allocs)
 	return cost, err
+}
+
+// follow waits until a row has come to its limit. It gives the counts from which the row counts, after its warm-up, and
+// how often it asked for more since.
+func (b *bench) follow(ctx context.Context, lim limit, before counts) (from counts, asked int) {
+	if lim.warm > 0 && b.restart != nil {
+		b.untilWritten(ctx, limit{written: lim.warm}, before)
+		if c, err := b.s.counts(ctx); err == nil {
+			b.restart()
+			before = c
+		}
+	}
+	return before, b.untilWritten(ctx, lim, before)
 }
 
 // untilWritten returns when ctx ends or as much was written to the log as lim allows, and says how often it asked. It asks

@@ -73,6 +73,13 @@ func (l *load) run(ctx context.Context) error {
 	return l.err
 }
 
+// restart forgets what was counted so far.
+func (l *load) restart() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hist, l.commits, l.done, l.jukebox = hist{}, hist{}, 0, 0
+}
+
 func (l *load) startAll() {
 	for _, o := range l.ops {
 		l.start(o)

@@ -26,7 +26,8 @@ func (s *state) report(all []*row) string {
 	return b.String()
 }
 
-const legend = `- Burst: from an empty log until 40 % of its size was written. Sustained: until three times its size was. Either ends by its time too.
+const legend = `- Burst: from an empty log until 40 % of its size was written. Sustained: when half of it is full the row begins to count, and goes on
+  until three times its size was written. Either ends by its time too, and says so.
 - Floors are measured before and after each row, the server idle, and the better one counts: overwrites in place of a zero-filled file on
   the same disk (O_DIRECT where it takes that), round trips to another process over loopback.
 - Server CPU is all that the process used while the row ran, its background work for the row included. Client CPU is the load client's,

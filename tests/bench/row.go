@@ -62,6 +62,7 @@ func (r *row) key(m mode) string { return r.name + "/" + m.name }
 
 // measure does one row in one mode, between its floors.
 func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err error) {
+	b.restart = nil
 	work, err := r.prepare(ctx, b)
 	if err != nil {
 		return res, err

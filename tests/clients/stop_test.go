@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -138,5 +139,37 @@ func TestInterrupted(t *testing.T) {
 	}
 	if err := p.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestStopWhileStarting: SIGTERM at any stage of a first start ends it with 0 within 10 s, and the next start works.
+func TestStopWhileStarting(t *testing.T) {
+	bin, err := daemon.Build(context.Background(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, made := range []string{"VERSION", "log-size", "raft", "asd/0", "asd/5", "log/superblock"} {
+		s := daemon.Server{Bin: bin, Data: filepath.Join(t.TempDir(), "data"), Plain: true}
+		p, err := s.Launch()
+		if err != nil {
+			t.Fatal(err)
+		}
+		poll := time.NewTicker(time.Millisecond)
+		defer poll.Stop()
+		for there := false; !there; {
+			_, err := os.Stat(filepath.Join(s.Data, made))
+			there = err == nil
+			select {
+			case <-p.Done():
+				t.Fatalf("it ended by itself:\n%s", p.Tail())
+			case <-poll.C:
+			}
+		}
+		if err := p.Stop(); err != nil {
+			t.Errorf("at %s: %v", made, err)
+		}
+		if err := start(t, s).Stop(); err != nil {
+			t.Errorf("after a stop at %s: %v", made, err)
+		}
 	}
 }

@@ -81,6 +81,7 @@ func (d *Disk) Verify(ctx context.Context, cn *nfsclient.Conn) error {
 func (d *Disk) resize(ctx context.Context, l *Load, first int64) error {
 	d.cut = first * oracle.Sector
 	token := d.Table.BeginZero(first, d.Table.Sectors()-first)
+	d.Table.AskStable(token)
 	for _, size := range []int64{d.cut, d.size()} {
 		err := l.named(ctx, 0, func() error { return l.Client.Truncate(ctx, d.handle, uint64(size)) })
 		if err != nil {
@@ -93,9 +94,9 @@ func (d *Disk) resize(ctx context.Context, l *Load, first int64) error {
 }
 
 // commit tells the oracle of a COMMIT's answer.
-func (d *Disk) commit(token oracle.Commit, verf uint64) (lost int) {
+func (d *Disk) commit(token oracle.Commit, verf uint64) (kept, lost int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	lost, d.next = d.Table.AckCommit(token, verf, d.next)
-	return lost
+	kept, lost, d.next = d.Table.AckCommit(token, verf, d.next)
+	return kept, lost
 }

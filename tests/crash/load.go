@@ -15,7 +15,7 @@ import (
 
 // Counts is what a load did, acknowledged operations only.
 type Counts struct {
-	Stable, Unstable, Commits, Reads, Resizes, Names, Bytes, Again atomic.Int64
+	Stable, Unstable, Commits, Committed, Reads, Resizes, Names, Bytes, Again atomic.Int64
 }
 
 // Load runs workers on disks and directories until the server is killed.
@@ -78,8 +78,8 @@ func (l *Load) Run(ctx context.Context) error {
 	}
 }
 
-// verifyAll opens and reads everything after a start.
-func verifyAll(ctx context.Context, c *nfsclient.Client, disks []*Disk, dirs []*Dir) error {
+// VerifyAll opens and reads everything after a start.
+func VerifyAll(ctx context.Context, c *nfsclient.Client, disks []*Disk, dirs []*Dir) error {
 	for i, d := range disks {
 		if err := d.Open(ctx, c); err != nil {
 			return err
@@ -159,6 +159,9 @@ func (w *worker) write(ctx context.Context, rnd *rand.Rand, stable uint32) error
 	first, count := w.place(rnd)
 	b := w.buf[:count*oracle.Sector]
 	token := w.disk.Table.Begin(w.id, first, b)
+	if stable != nfsclient.Unstable {
+		w.disk.Table.AskStable(token)
+	}
 	c := nfsclient.Call{File: w.disk.handle, Off: uint64(first) * oracle.Sector, Data: b, Stable: stable}
 	if err := w.load.patiently(ctx, w.conn, &c, w.conn.Write); err != nil {
 		return err
@@ -183,10 +186,12 @@ func (w *worker) commit(ctx context.Context) error {
 	if err := w.load.patiently(ctx, w.conn, &c, w.conn.Commit); err != nil {
 		return err
 	}
-	if lost := d.commit(token, c.Verf); lost > 0 {
+	kept, lost := d.commit(token, c.Verf)
+	if lost > 0 {
 		return fmt.Errorf("COMMIT: the verifier of %d writes is another one, though the server runs on", lost)
 	}
 	w.load.Counts.Commits.Add(1)
+	w.load.Counts.Committed.Add(int64(kept))
 	return nil
 }
 

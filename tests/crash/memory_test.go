@@ -129,7 +129,7 @@ func memoryRound(t *testing.T, fs ovs.FileSystem, disks []*Disk, dirs []*Dir, rn
 	}
 	defer c.Close()
 	l := &Load{Client: c, Disks: disks, Dirs: dirs, Workers: 8, Seed: rnd.Uint64(), Counts: &Counts{}}
-	if err = verifyAll(ctx, c, disks, dirs); err == nil {
+	if err = VerifyAll(ctx, c, disks, dirs); err == nil {
 		ended := make(chan error, 1)
 		go func() { ended <- l.Run(ctx) }()
 		life := time.NewTimer(time.Duration(30+rnd.IntN(50)) * time.Millisecond)

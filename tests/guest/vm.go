@@ -22,6 +22,7 @@ type VM struct {
 	Root    string        // value of -drive for the root drive; empty: the kit's image, changes thrown away
 	Drives  []string      // values of -drive for vdc and on
 	Memory  int           // MiB; 0 is 2048
+	Forward string        // a port of the host's that leads to one of the guest's: tcp:127.0.0.1:12049-:2049
 	Timeout time.Duration // from start to power-off; 0 is 10 minutes
 
 	// Line sees each line that the job writes. Step is asked when the job calls "step NAME", which waits in the guest until
@@ -96,12 +97,16 @@ func (v *VM) args(job, console string) []string {
 	if root == "" {
 		root = "file=" + v.Kit.Root + ",format=raw,snapshot=on,cache=unsafe"
 	}
+	net := "user,id=net"
+	if v.Forward != "" {
+		net += ",hostfwd=" + v.Forward
+	}
 	args := []string{
 		"-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "max", "-M", "q35",
 		"-smp", "2", "-m", strconv.Itoa(memory), "-kernel", v.Kit.Kernel, "-initrd", v.Kit.Initrd,
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
 		"-serial", "file:" + console, "-chardev", "stdio,id=job,signal=off", "-serial", "chardev:job",
-		"-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
+		"-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
 	}
 	drives := append([]string{root, "file=" + job + ",format=raw,readonly=on"}, v.Drives...)
 	for _, d := range drives {

@@ -10,6 +10,8 @@ is the expectation of one volume: which sequence numbers each sector may hold no
 	Begin w            w may be there from now on, in both
 	Ack w, unstable    what was acknowledged before w began is no longer live
 	Ack w, stable      ... nor durable
+	Read               what was acknowledged before the write that it shows began is no longer live; nor durable, where that
+	                   write asked for stability (AskStable): nothing that is read may be taken back
 	Commit             the same for all that was acknowledged before it began, where the verifier is the same
 	Crash              only durable counts; writes without an acknowledgement may be there or not
 	Recovered          what is seen once after a crash is there for good

@@ -138,7 +138,7 @@ func TestUnstableMayGoUntilCommitted(t *testing.T) {
 	s.d.write(0, b, false)
 	s.Ack(w, false, 2)
 	c := s.BeginCommit()
-	if lost, _ := s.AckCommit(c, 2, 1); lost != 0 {
+	if _, lost, _ := s.AckCommit(c, 2, 1); lost != 0 {
 		t.Fatal(lost)
 	}
 	s.bad(s.recover()) // gone though committed
@@ -150,7 +150,7 @@ func TestCommitOfAnotherVerifierPromisesNothing(t *testing.T) {
 	s.d.write(0, b, false)
 	s.Ack(w, false, 1)
 	c := s.BeginCommit()
-	if lost, _ := s.AckCommit(c, 9, 1); lost != 1 {
+	if _, lost, _ := s.AckCommit(c, 9, 1); lost != 1 {
 		t.Fatal(lost)
 	}
 	s.good(s.recover())
@@ -163,7 +163,7 @@ func TestCommitCoversOnlyWhatWasBefore(t *testing.T) {
 	w, b := s.put(0, 1)
 	s.d.write(0, b, false)
 	s.Ack(w, false, 1)
-	_, next := s.AckCommit(c, 1, 1)
+	_, _, next := s.AckCommit(c, 1, 1)
 	if next != w.seq {
 		t.Fatal(next)
 	}
@@ -231,6 +231,57 @@ func TestZeros(t *testing.T) {
 	s.bad(s.recover()) // it was not made durable
 }
 
+// What one read has shown, the next one does not take back.
+func TestReadGoesBack(t *testing.T) {
+	for _, stable := range []bool{false, true} {
+		s := newScript(t)
+		w, b := s.put(0, 1)
+		s.d.write(0, b, true)
+		s.Ack(w, true, 0)
+		_, b2 := s.put(0, 1) // under way
+		s.good(s.read())
+		s.d.write(0, b2, stable)
+		s.good(s.read())
+		s.good(s.read())
+		s.d.write(0, b, true)
+		s.bad(s.read())
+	}
+}
+
+// A stable write that was read stays, though it was not acknowledged; an UNSTABLE one may go.
+func TestReadBeforeDurable(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		s := newScript(t)
+		w, b := s.put(0, 1)
+		if asked {
+			s.AskStable(w)
+		}
+		s.d.write(0, b, false)
+		s.good(s.read())
+		if asked {
+			s.bad(s.recover())
+		} else {
+			s.good(s.recover())
+		}
+
+		s = newScript(t) // the same with zeros
+		w, b = s.put(0, 1)
+		s.d.write(0, b, true)
+		s.Ack(w, true, 0)
+		z := s.BeginZero(0, 1)
+		if asked {
+			s.AskStable(z)
+		}
+		s.d.write(0, make([]byte, Sector), false)
+		s.good(s.read())
+		if asked {
+			s.bad(s.recover())
+		} else {
+			s.good(s.recover())
+		}
+	}
+}
+
 // A correct disk passes long random histories; the same with one lost or late sector does not.
 func TestRandomHistories(t *testing.T) {
 	caught := 0
@@ -266,7 +317,7 @@ func TestRandomHistories(t *testing.T) {
 			case rnd.IntN(6) == 0:
 				c := s.BeginCommit()
 				copy(s.d.durable, s.d.live)
-				_, from = s.AckCommit(c, uint64(s.crashes), from)
+				_, _, from = s.AckCommit(c, uint64(s.crashes), from)
 			}
 		}
 	}

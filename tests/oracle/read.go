@@ -32,7 +32,8 @@ func (t *Table) BeginRead(first, count int64) Read {
 }
 
 // EndRead is called with what came back: each sector must be one that was live when the read began, or was begun since.
-// The error is a *Violation. A read that a crash cut off says nothing.
+// What it shows is there: a later read shows nothing older, and after a crash nothing older than a write that asked for
+// stability is there. The error is a *Violation. A read that a crash cut off says nothing.
 func (t *Table) EndRead(r Read, b []byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,8 +42,12 @@ func (t *Table) EndRead(r Read, b []byte) error {
 	}
 	for i := range r.seen {
 		sector := r.first + int64(i)
-		if err := t.check(sector, b[i*Sector:(i+1)*Sector], r.seen[i].live, r.began); err != nil {
+		seq, err := t.check(sector, b[i*Sector:(i+1)*Sector], r.seen[i].live, r.began)
+		if err != nil {
 			return err
+		}
+		if w := &t.writes[seq]; seq != 0 && !w.before {
+			t.settleSector(sector, w, w.stable || w.asked)
 		}
 	}
 	return nil
@@ -56,7 +61,7 @@ func (t *Table) Recovered(first int64, b []byte) error {
 	for i := int64(0); i < int64(len(b)/Sector); i++ {
 		s := &t.sectors[first+i]
 		data := b[i*Sector : (i+1)*Sector]
-		if err := t.check(first+i, data, s.durable, t.clock); err != nil {
+		if _, err := t.check(first+i, data, s.durable, t.clock); err != nil {
 			return err
 		}
 		if st, zero, _ := Parse(data); zero {
@@ -79,25 +84,30 @@ func (t *Table) zeros(set []uint64) (z []uint64) {
 	return z
 }
 
-// check holds one sector against the set of what it may be, and what was begun after since. The lock is held.
-func (t *Table) check(sector int64, b []byte, allowed []uint64, since uint64) error {
-	bad := func(format string, a ...any) error {
-		return &Violation{t.volume, uint64(sector), fmt.Sprintf(format, a...) + ", may be " + t.describe(allowed)}
+// check holds one sector against the set of what it may be, and what was begun after since. It gives the write that it
+// shows; 0 where zeros may be of several. The lock is held.
+func (t *Table) check(sector int64, b []byte, allowed []uint64, since uint64) (shown uint64, err error) {
+	bad := func(format string, a ...any) (uint64, error) {
+		return 0, &Violation{t.volume, uint64(sector), fmt.Sprintf(format, a...) + ", may be " + t.describe(allowed)}
 	}
 	s, zero, err := Parse(b)
 	if err != nil {
 		return bad("%v", err)
 	}
 	if zero {
-		if len(t.zeros(allowed)) > 0 {
-			return nil
-		}
+		may := t.zeros(allowed)
 		for seq := uint64(len(t.writes)) - 1; t.writes[seq].begin > since; seq-- {
 			if w := &t.writes[seq]; w.zero && sector >= w.first && sector < w.first+w.count {
-				return nil
+				may = append(may, seq)
 			}
 		}
-		return bad("holds zeros")
+		switch len(may) {
+		case 0:
+			return bad("holds zeros")
+		case 1:
+			return may[0], nil
+		}
+		return 0, nil
 	}
 	if s.Volume != t.volume || s.Sector != uint64(sector) {
 		return bad("holds what belongs to volume %d sector %d (sequence %d)", s.Volume, s.Sector, s.Sequence)
@@ -112,7 +122,7 @@ func (t *Table) check(sector int64, b []byte, allowed []uint64, since uint64) er
 	if !slices.Contains(allowed, s.Sequence) && w.begin <= since {
 		return bad("holds sequence %d of writer %d", s.Sequence, s.Writer)
 	}
-	return nil
+	return s.Sequence, nil
 }
 
 // describe lists a set in words. The lock is held.

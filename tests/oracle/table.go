@@ -26,6 +26,7 @@ type write struct {
 	begin, end    uint64 // on the table's clock; end is 0 without an acknowledgement
 	first, count  int64  // sectors
 	zero          bool   // it leaves zeros instead of stamps
+	asked         bool   // it asked for stability: whoever reads it may count on it, acknowledged or not
 	stable        bool   // acknowledged stable, or committed
 	verf          uint64 // of an unstable one
 	before, ended bool   // before: it belongs to the time before the last crash; ended: not flying
@@ -77,6 +78,13 @@ func (t *Table) begin(first, count int64, zero bool) Write {
 	return Write{seq}
 }
 
+// AskStable is called before a write is sent that asks for stability. Others may read it only once it is durable.
+func (t *Table) AskStable(w Write) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes[w.seq].asked = true
+}
+
 // Ack is called after a write was acknowledged: stable, or unstable with a verifier.
 func (t *Table) Ack(w Write, stable bool, verf uint64) {
 	t.mu.Lock()
@@ -88,17 +96,21 @@ func (t *Table) Ack(w Write, stable bool, verf uint64) {
 	}
 	r.end, r.ended, r.verf, r.stable = t.clock, true, verf, stable
 	t.flying--
-	t.settle(r, w.seq)
+	t.settle(r)
 }
 
 // settle drops what w makes impossible: all that was acknowledged before w began. The lock is held.
-func (t *Table) settle(r *write, seq uint64) {
+func (t *Table) settle(r *write) {
 	for i := r.first; i < r.first+r.count; i++ {
-		s := &t.sectors[i]
-		s.live = t.without(s.live, r)
-		if r.stable {
-			s.durable = t.without(s.durable, r)
-		}
+		t.settleSector(i, r, r.stable)
+	}
+}
+
+func (t *Table) settleSector(i int64, w *write, durable bool) {
+	s := &t.sectors[i]
+	s.live = t.without(s.live, w)
+	if durable {
+		s.durable = t.without(s.durable, w)
 	}
 }
 
@@ -154,13 +166,13 @@ func (t *Table) BeginCommit() Commit {
 }
 
 // AckCommit is called after a COMMIT was acknowledged with a verifier: unstable writes acknowledged before it began, under
-// the same verifier, are stable now. It gives the number of writes that are not, because their verifier differs: they may
-// be lost, and stay only possible. from is the first sequence to look at; the result's next is the from of a later call.
-func (t *Table) AckCommit(c Commit, verf uint64, from uint64) (lost int, next uint64) {
+// the same verifier, are stable now: kept is their number. lost is the number of those that are not, because their verifier
+// differs: they may be lost, and stay only possible. from is the first sequence to look at; next is the from of a later call.
+func (t *Table) AckCommit(c Commit, verf uint64, from uint64) (kept, lost int, next uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.crashes != t.crashes {
-		return 0, from
+		return 0, 0, from
 	}
 	next = uint64(len(t.writes))
 	for seq := max(from, 1); seq < uint64(len(t.writes)); seq++ {
@@ -174,10 +186,11 @@ func (t *Table) AckCommit(c Commit, verf uint64, from uint64) (lost int, next ui
 			lost++
 		default:
 			r.stable = true
-			t.settle(r, seq)
+			kept++
+			t.settle(r)
 		}
 	}
-	return lost, next
+	return kept, lost, next
 }
 
 // Crash is called when the server's process is gone and nothing that was sent to it can have an effect any more. Calls

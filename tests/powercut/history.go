@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"ovs"
-	"ovs/tests/oracle"
 )
 
 // window is how many operations are under way at a time.
@@ -25,7 +24,10 @@ type history struct {
 	busy    map[any]int  // by object: operations under way
 	alone   map[any]bool // by object: one that wants no other beside it is under way
 	done    int          // operations that ended well
-	err     error        // the first violation
+	acks    Acks
+	err     error // the first violation
+
+	cramped, wasCramped bool // the disk is (was once) as good as full
 }
 
 func newHistory(l *life, rnd *rand.Rand) *history {
@@ -44,7 +46,7 @@ func (h *history) create() error {
 		}
 		o.id = a.ID
 	}
-	return nil
+	return h.l.w.names.create(h)
 }
 
 // run does n operations, or as many as come before the power goes or something is wrong, and waits for all of them.
@@ -162,7 +164,7 @@ func (c powerContext) Err() error {
 	}
 }
 
-// leave ends an operation. An error counts only while the power is there.
+// leave ends an operation. An error counts only while the power is there, and no space is none on a disk that is full.
 func (h *history) leave(x any, what string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -172,227 +174,12 @@ func (h *history) leave(x any, what string, err error) {
 	switch {
 	case err == nil:
 		h.done++
+	case refused(err) && h.wasCramped:
+		h.acks.Refused++
 	case h.err == nil && !h.l.gone():
 		h.err = fmt.Errorf("%s: %w", what, err)
 	}
 	h.changed.Broadcast()
-}
-
-// again tells whether an operation is to be sent once more: the node asked for that (JUKEBOX).
-func again(err error) bool { return err != nil && ovs.KindOf(err).NFS() == jukebox }
-
-// jukebox is NFS3ERR_JUKEBOX: try the same again later (RFC 1813, section 2.6).
-const jukebox = 10008
-
-// pause lets a node breathe that said JUKEBOX; f runs after it.
-func pause(f func()) { time.AfterFunc(3*time.Millisecond, f) }
-
-// step draws one operation and submits it.
-func (h *history) step() {
-	o := h.l.w.disks[h.rnd.IntN(len(h.l.w.disks))]
-	switch n := h.rnd.IntN(1000); {
-	case n < 430:
-		h.write(o, ovs.FileSync, false)
-	case n < 640:
-		h.write(o, ovs.Unstable, false)
-	case n < 670:
-		h.write(o, ovs.FileSync, true)
-	case n < 740:
-		h.commit(o)
-	case n < 870:
-		h.read(o)
-	case n < 910:
-		h.resize(o)
-	case n < 960:
-		h.spare()
-	case n < 993:
-		h.flush()
-	default:
-		h.rest()
-	}
-}
-
-// place draws sectors: mostly 4 KiB, often odd sectors, at times 64 KiB; a tenth of the object takes half of them.
-func (h *history) place(o *object) (first, count int64) {
-	switch n := h.rnd.IntN(10); {
-	case n < 4:
-		count = 8
-	case n < 7:
-		count = 1 + h.rnd.Int64N(24)
-	case n < 9:
-		count = 8 * (1 + h.rnd.Int64N(16))
-	default:
-		count = 1 + h.rnd.Int64N(128)
-	}
-	room := o.table.Sectors() - count
-	if h.rnd.IntN(2) == 0 {
-		room /= 10
-	}
-	first = h.rnd.Int64N(room + 1)
-	if h.rnd.IntN(3) > 0 {
-		first -= first % 8
-	}
-	return first, count
-}
-
-// write submits a WRITE; it is alone where it may change the size.
-func (h *history) write(o *object, how ovs.Stability, zero bool) {
-	first, count := h.place(o)
-	h.writeAt(o, o, how, zero, first, count)
-}
-
-// writeAt submits a WRITE of an object, which stands under x among those that are busy.
-func (h *history) writeAt(x any, o *object, how ovs.Stability, zero bool, first, count int64) {
-	end := first + count
-	if !h.enter(x, func() bool { return end > o.size() }) {
-		return
-	}
-	grows := end > o.size() // it does not change meanwhile
-	w := &ovs.Write{File: o.id, Off: uint64(first) * oracle.Sector, Data: make([]byte, count*oracle.Sector), Stable: how}
-	var token oracle.Write
-	h.l.tell(func() {
-		if zero {
-			token = o.table.BeginZero(first, count)
-		} else {
-			token = o.table.Begin(1, first, w.Data)
-		}
-		if grows {
-			o.sizing(end)
-		}
-	})
-	w.Done = func(w *ovs.Write) {
-		if again(w.Err) && !h.l.gone() {
-			pause(func() { h.send(w) })
-			return
-		}
-		err := w.Err
-		if err == nil && w.Committed < how {
-			err = fmt.Errorf("asked for stability %d, got %d", how, w.Committed)
-		}
-		if err == nil {
-			stable := w.Committed != ovs.Unstable
-			h.l.tell(func() {
-				o.table.Ack(token, stable, uint64(w.Verf))
-				if grows {
-					o.sized(end, !stable, uint64(w.Verf))
-				} else if stable {
-					o.wrote(end)
-				}
-				if !stable {
-					o.unstable(uint64(w.Verf))
-				}
-			})
-		}
-		h.leave(x, fmt.Sprintf("WRITE of %s, sectors %d to %d", o.name, first, end), err)
-	}
-	h.send(w)
-}
-
-func (h *history) send(w *ovs.Write) {
-	w.Request = request()
-	h.l.fs.Write(w)
-}
-
-func (h *history) commit(o *object) {
-	if !h.enter(o, never) {
-		return
-	}
-	var token oracle.Commit
-	c := &ovs.Commit{File: o.id}
-	c.Done = func(c *ovs.Commit) {
-		if again(c.Err) && !h.l.gone() {
-			pause(func() { h.l.fs.Commit(c) })
-			return
-		}
-		if c.Err == nil {
-			h.l.tell(func() { o.committed(token, uint64(c.Verf)) })
-		}
-		h.leave(o, "COMMIT of "+o.name, c.Err)
-	}
-	h.l.tell(func() { token = o.table.BeginCommit() })
-	c.Request = request()
-	h.l.fs.Commit(c)
-}
-
-func (h *history) read(o *object) {
-	first, count := h.place(o)
-	if !h.enter(o, never) {
-		return
-	}
-	size := o.size()
-	if count = min(count, size-first); count <= 0 {
-		h.leave(o, "", nil)
-		return
-	}
-	r := &ovs.Read{Request: request(), File: o.id, Off: uint64(first) * oracle.Sector, Dst: make([]byte, count*oracle.Sector)}
-	token := o.table.BeginRead(first, count)
-	finish := func(r *ovs.Read) {
-		err := r.Err
-		if eof := first+count == size; err == nil && (r.N != len(r.Dst) || r.EOF != eof) {
-			err = fmt.Errorf("%d bytes of %d, end of file %v, the size is %d sectors", r.N, len(r.Dst), r.EOF, size)
-		}
-		if err == nil {
-			err = o.table.EndRead(token, r.Dst)
-		}
-		h.leave(o, fmt.Sprintf("READ of %s, sectors %d to %d", o.name, first, first+count), err)
-	}
-	r.Done = func(r *ovs.Read) {
-		if again(r.Err) && !h.l.gone() {
-			pause(func() { h.l.fs.Read(r) })
-			return
-		}
-		finish(r)
-	}
-	if h.l.fs.TryRead(r) {
-		finish(r)
-		return
-	}
-	h.l.fs.Read(r)
-}
-
-// resize shrinks or grows an object.
-func (h *history) resize(o *object) {
-	to := h.rnd.Int64N(o.table.Sectors() + 1)
-	if h.rnd.IntN(3) == 0 {
-		to = o.table.Sectors()
-	}
-	h.block(o, fmt.Sprintf("SETATTR of %s, %d sectors", o.name, to), func() error {
-		var token oracle.Write
-		h.l.tell(func() {
-			token = o.table.BeginZero(to, o.table.Sectors()-to)
-			o.sizing(to)
-		})
-		bytes := uint64(to) * oracle.Sector
-		err := h.patiently(func(r *ovs.Request) error {
-			_, err := h.l.fs.SetAttr(r, o.id, &ovs.SetAttr{Size: &bytes})
-			return err
-		})
-		if err == nil {
-			h.l.tell(func() {
-				o.table.Ack(token, true, 0)
-				o.sized(to, false, 0)
-			})
-		}
-		return err
-	})
-}
-
-// block runs what may block, alone on x, in a goroutine of its own; wait and answered wait for it.
-func (h *history) block(x any, what string, f func() error) {
-	if h.enter(x, always) {
-		go func() { h.leave(x, what, f()) }()
-	}
-}
-
-func (h *history) patiently(f func(r *ovs.Request) error) error {
-	for {
-		r := request()
-		err := f(&r)
-		if !again(err) || h.l.gone() {
-			return err
-		}
-		time.Sleep(3 * time.Millisecond) // the node asked for it
-	}
 }
 
 // flush brings everything to the backend.

@@ -18,7 +18,7 @@ import (
 )
 
 // config is the default one, made small: a history of 200 operations goes through SCOs, TLogs, checkpoints, and the log's
-// segments more than once. Of three seeds, one has a restless node, whose objects come to rest all the time and whose files
+// segments more than once. Of three seeds one has a restless node, whose objects come to rest all the time and whose files
 // become volumes early, and one a tight one, whose log is as small as it may be and whose collector is always at it.
 func config(seed uint64) storagerouter.Config {
 	c := storagerouter.DefaultConfig()
@@ -33,6 +33,9 @@ func config(seed uint64) storagerouter.Config {
 	case 2:
 		c.LogSize, c.Volumes.SCOSize, c.Backend.CollectEvery = 4*256<<10, 32<<10, 50*time.Millisecond
 	}
+	if crampedSeed(seed) {
+		c.RestAfter = time.Hour // on a full backend an object on its way to rest takes no operations, up to a minute
+	}
 	return c
 }
 
@@ -46,12 +49,13 @@ type world struct {
 	twins *twins // nil: the real store, on the disk
 	disks []*object
 	spare *spare
+	names *names
 
 	mu sync.RWMutex // held for reading around what operations tell the objects, for writing while a picture is taken
 }
 
 func newWorld(seed uint64, real bool) *world {
-	w := &world{seed: seed, spare: &spare{name: "d-flat.vmdk", may: []*object{nil}}}
+	w := &world{seed: seed, spare: &spare{name: "d-flat.vmdk", may: []*object{nil}}, names: newNames()}
 	if seed%2 == 0 {
 		w.spare.name = "d.nvram"
 	}
@@ -67,7 +71,7 @@ func newWorld(seed uint64, real bool) *world {
 
 // clone is the world as a picture of this moment shows it, after the cut.
 func (w *world) clone() *world {
-	c := &world{seed: w.seed, spare: w.spare.clone()}
+	c := &world{seed: w.seed, spare: w.spare.clone(), names: w.names.clone()}
 	if w.twins != nil {
 		c.twins = w.twins.fork()
 	}
@@ -166,6 +170,15 @@ func (l *life) cut() (*vfs.Crash, error) {
 	return next, err
 }
 
+// over ends the life as cut does, or (kill) as a SIGKILL: the disk goes on with all that was written, flushed or not, until
+// a later cut.
+func (l *life) over(kill bool) (*vfs.Crash, error) {
+	if kill && l.gate != nil {
+		l.disk.Kill()
+	}
+	return l.cut()
+}
+
 func (l *life) end() error {
 	l.points.look(nil)
 	if l.gate != nil {
@@ -199,6 +212,8 @@ type picture struct {
 	point string
 	n     int
 	full  bool // the history was, by then
+
+	cramped bool // the disk is as good as full
 }
 
 // picture takes one, unless the power is gone. The caller holds no lock of ours, and is in no sequence.
@@ -212,7 +227,8 @@ func (l *life) picture(point string, n int) *picture {
 	if l.gone() {
 		return nil
 	}
-	return &picture{w: l.w.clone(), disk: l.disk.Fork(), point: point, n: n}
+	_, free, err := l.disk.Space(".")
+	return &picture{w: l.w.clone(), disk: l.disk.Fork(), point: point, n: n, cramped: err == nil && free < roomy/2}
 }
 
 // named makes points of the real store's sequences.

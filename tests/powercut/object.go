@@ -56,6 +56,13 @@ func (o *object) sizing(n int64) {
 	o.sizes = append(o.sizes, n)
 }
 
+// unsized: what began by sizing was refused.
+func (o *object) unsized() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sizes = append(o.sizes, o.sizes[len(o.sizes)-2])
+}
+
 // sized: the size is n for good, or (loose) as good as the verifier.
 func (o *object) sized(n int64, loose bool, verf uint64) {
 	o.mu.Lock()
@@ -90,13 +97,14 @@ func (o *object) restarted(verf uint64) error {
 }
 
 // committed takes a COMMIT's answer.
-func (o *object) committed(c oracle.Commit, verf uint64) {
+func (o *object) committed(c oracle.Commit, verf uint64) (kept, lost int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, o.from = o.table.AckCommit(c, verf, o.from)
+	kept, lost, o.from = o.table.AckCommit(c, verf, o.from)
 	if o.loose && verf == o.verf {
 		o.loose, o.sizes = false, o.sizes[len(o.sizes)-1:]
 	}
+	return kept, lost
 }
 
 // found takes the size that a recovery shows.

@@ -3,6 +3,8 @@
 package powercut
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"ovs/internal/planted"
@@ -11,27 +13,59 @@ import (
 // orders are mistakes in the order of steps.
 var orders = []Plant{
 	{Name: "a stable write acknowledged at the append", Set: func(on bool) { planted.AckAtAppend = on }},
+	{Name: "a read shows a stable write before it is flushed", Set: func(on bool) { planted.ReadInFlight = on }},
+	{Name: "COMMIT waits for nothing", Set: func(on bool) { planted.CommitAtOnce = on }},
 	{Name: "the log lets go before the SCO stands", Set: func(on bool) { planted.ReleaseFirst = on }},
+	{Name: "an interval goes to the backend before it is flushed", Set: func(on bool) { planted.SealedUnflushed = on }},
+	{Name: "a root is put before its segments", Set: func(on bool) { planted.SegmentsLast = on }},
 	{Name: "a volume's head names a root before it stands", Set: func(on bool) { planted.HeadFirst = on }},
+	{Name: "what the old root reached goes before the head swings", Set: func(on bool) { planted.DeleteFirst = on }},
 	{Name: "a file's head names chunks before they stand", Set: func(on bool) { planted.FileHeadFirst = on }},
+	{Name: "a file's old chunks go before its head changes", Set: func(on bool) { planted.FileDeleteFirst = on }},
+	{Name: "the collector judges without raising the GC epoch", Set: func(on bool) { planted.NoRaise = on }},
 }
 
-// TestPlanted: each mistake is noticed within a bounded number of seeds. What it finds goes into the proof's report.
+// needless are the sites whose flush may be left out, as far as this proof can see, and why.
+var needless = map[string]string{}
+
+// TestPlanted: each flush of the product is left out in turn, and each order turned round; each must be noticed within a
+// bounded number of seeds, or stand in needless. What it finds goes into the proof's report.
 func TestPlanted(t *testing.T) {
 	p, err := load(plantedState, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Caught = nil
-	for _, plant := range append(lies, orders...) {
-		c, err := Catch(plant, 40)
-		if err != nil {
+	var found sites
+	plan := DefaultPlan()
+	plan.Plant = found.note
+	for seed := uint64(1); seed <= 3; seed++ { // one of each configuration
+		if _, err := Play(seed, plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan.Plant, plan.Pictures = nil, 12
+	plants := orders
+	for _, site := range found.sorted() {
+		if !strings.HasSuffix(site, ", in the test") { // it stands in for who makes the data directory
+			plants = append(plants, without(site))
+		}
+	}
+	for _, plant := range plants {
+		if p.tried(plant.Name) {
+			continue
+		}
+		c, err := Catch(plant, plan, 12)
+		c.Needless = needless[plant.Name]
+		switch {
+		case err != nil && c.Needless == "":
 			t.Error(err)
+		case err == nil && c.Needless != "":
+			t.Errorf("%s: noticed, though it is said to be needless", plant.Name)
 		}
 		t.Logf("%s: seed %d: %s", c.Plant, c.Seed, c.Why)
-		p.Caught = append(p.Caught, c)
-	}
-	if err := p.save(plantedState); err != nil {
-		t.Fatal(err)
+		p.Caught = append(slices.DeleteFunc(p.Caught, func(x Caught) bool { return x.Plant == c.Plant }), c)
+		if err := p.save(plantedState); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -32,15 +32,17 @@ type Caught struct {
 	Seed  uint64 `json:"seed"` // 0: it was not
 	Cuts  int    `json:"cuts"` // of the histories up to there
 	Why   string `json:"why"`
+
+	Needless string `json:"needless,omitempty"` // why it need not be noticed
 }
 
-// Catch plays seeds with a mistake in place until one fails.
-func Catch(p Plant, seeds uint64) (Caught, error) {
+// Catch plays seeds with a mistake in place until one fails. A panic ends the process, so plants under Raft get one of
+// their own.
+func Catch(p Plant, plan Plan, seeds uint64) (Caught, error) {
 	if p.Set != nil {
 		p.Set(true)
 		defer p.Set(false)
 	}
-	plan := DefaultPlan()
 	plan.Plant = p.Lie
 	c := Caught{Plant: p.Name}
 	for seed := uint64(1); seed <= seeds; seed++ {

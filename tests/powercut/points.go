@@ -42,10 +42,13 @@ func (p *points) counts() map[string]int {
 	return maps.Clone(p.seen)
 }
 
-// chosen tells whether a picture is to be taken the n-th time at a point: from the seed, and rare points more often.
-func chosen(seed uint64, name string, n int) bool {
+// chosen tells whether a picture is to be taken the n-th time at a point: from the seed, rare points more often, and scarce
+// ones, of which all seeds so far had few, most often.
+func chosen(seed uint64, name string, n int, scarce bool) bool {
 	every := 28
 	switch {
+	case scarce:
+		every = 4
 	case strings.HasPrefix(name, "asd fragment"), strings.HasPrefix(name, "flush: asd"):
 		every = 1200
 	case strings.HasPrefix(name, "log written"), strings.HasPrefix(name, "log flushed"), name == "flush: log segment":
@@ -100,7 +103,11 @@ func flushed(op vfs.Op, name string) string {
 	case strings.HasPrefix(name, "/data/asd") && dir == "":
 		return "asd fragment"
 	case strings.HasPrefix(name, "/data/asd"):
-		return "asd" + dir
+		return [...]string{"directory of the asds", "asd's own directory", "asd's directory of namespaces", "asd namespace directory", "asd directory"}[min(4, strings.Count(name, "/")-2)]
+	case name == "/data/log":
+		return "log directory"
+	case name == "/data":
+		return "data directory"
 	}
 	return "other" + dir
 }

@@ -48,7 +48,7 @@ func TestPowerCut(t *testing.T) {
 // TestMissingFlushes: a proof that passes shows little unless it fails where a flush is missing.
 func TestMissingFlushes(t *testing.T) {
 	for _, p := range lies {
-		c, err := Catch(p, 8)
+		c, err := Catch(p, DefaultPlan(), 8)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -12,65 +12,6 @@ import (
 	"ovs/internal/vfs"
 )
 
-// Tally is what some histories have shown.
-type Tally struct {
-	Histories  int            `json:"histories"`
-	Operations int            `json:"operations"` // that ended well
-	Pictures   int            `json:"pictures"`   // cuts of a full history at a point, as pictures
-	Ends       int            `json:"ends"`       // cuts of a full history at its end
-	Early      int            `json:"early"`      // cuts of a history that was not full yet
-	Second     int            `json:"second"`     // cuts of the shorter history after a recovery
-	Recoveries int            `json:"recoveries"` // cuts during a recovery
-	First      int            `json:"first"`      // cuts of the very first start
-	Cuts       map[string]int `json:"cuts"`       // of histories, by point
-	Passed     map[string]int `json:"passed"`     // points passed by the histories
-	Least      map[string]int `json:"least"`      // the same, in the history that passed it least often
-	Slots      int            `json:"slots"`      // segment files of the log at the end, summed up
-	Reused     int            `json:"reused"`     // histories that reused a segment of the log
-	Swung      int            `json:"swung"`      // histories that swung a volume's head to a new root
-	Seconds    float64        `json:"seconds"`
-}
-
-// Main is the number of cuts of full histories.
-func (t *Tally) Main() int { return t.Pictures + t.Ends }
-
-// Add puts another one's figures in.
-func (t *Tally) Add(x *Tally) {
-	if t.Cuts == nil {
-		t.Cuts, t.Passed, t.Least = map[string]int{}, map[string]int{}, map[string]int{}
-	}
-	for k, n := range x.Least {
-		if least, there := t.Least[k]; there && t.Histories > 0 {
-			t.Least[k] = min(least, n)
-		} else if t.Histories == 0 {
-			t.Least[k] = n
-		}
-	}
-	for k := range t.Least {
-		if _, there := x.Least[k]; !there {
-			t.Least[k] = 0
-		}
-	}
-	t.Histories += x.Histories
-	t.Operations += x.Operations
-	t.Pictures += x.Pictures
-	t.Ends += x.Ends
-	t.Early += x.Early
-	t.Second += x.Second
-	t.Recoveries += x.Recoveries
-	t.First += x.First
-	t.Slots += x.Slots
-	t.Reused += x.Reused
-	t.Swung += x.Swung
-	t.Seconds += x.Seconds
-	for k, n := range x.Cuts {
-		t.Cuts[k] += n
-	}
-	for k, n := range x.Passed {
-		t.Passed[k] += n
-	}
-}
-
 // Plan says how a seed is played.
 type Plan struct {
 	Operations int                               // of the history, at least; the last cut comes after them
@@ -78,6 +19,7 @@ type Plan struct {
 	Early      int                               // of it before, at most
 	Real       bool                              // the real store on the disk, in place of twins
 	Plant      func(op vfs.Op, name string) bool // flushes that lie, on every disk; nil: none
+	Scarce     map[string]bool                   // points to cut at more often than others
 }
 
 // DefaultPlan is what the proof plays.
@@ -93,19 +35,24 @@ type run struct {
 	seed uint64
 	rnd  *rand.Rand
 
-	mu    sync.Mutex // guards tally
-	tally Tally
+	mu     sync.Mutex // guards the rest
+	tally  Tally
+	starts map[string]int // points that a start passes, and how often at most
 }
 
 // Play plays one seed. Its error is a violation, and says how to see it again.
 func Play(seed uint64, plan Plan) (*Tally, error) {
-	r := &run{plan: plan, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), tally: Tally{Histories: 1, Cuts: map[string]int{}}}
+	r := &run{plan: plan, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), starts: map[string]int{},
+		tally: Tally{Histories: 1, Cuts: map[string]int{}, Starts: map[string]int{}}}
 	began := time.Now()
 	pictures, err := r.main()
 	if err == nil {
 		err = r.all(pictures)
 	}
 	r.tally.Seconds = time.Since(began).Seconds()
+	if t := &r.tally; r.torn() {
+		t.Torn = t.Main() + t.Early + t.Second + t.Recoveries + t.First
+	}
 	if err != nil {
 		err = fmt.Errorf("seed %d: %w\nagain: OVS_POWERCUT_SEED=%d", seed, err, seed)
 	}
@@ -134,7 +81,7 @@ func (r *run) main() ([]*picture, error) {
 	var pictures []*picture
 	late, early := r.plan.Pictures, r.plan.Early
 	l.points.look(func(name string, n int) {
-		if !chosen(r.seed, name, n) {
+		if !chosen(r.seed, name, n, r.plan.Scarce[name]) {
 			return
 		}
 		full := h.full()
@@ -157,9 +104,15 @@ func (r *run) main() ([]*picture, error) {
 		}
 	})
 	point := "the end"
+	cramped := !r.plan.Real && crampedSeed(r.seed)
 	err = h.run(r.plan.Operations+200, func(i int) {
-		if i == r.plan.Operations {
+		switch {
+		case i == r.plan.Operations:
 			point = r.arm(l.disk.Crash, 600)
+		case i == crampedFrom && cramped:
+			h.cramp(r.seed%8 == 1)
+		case i == crampedTo && cramped:
+			h.giveRoom()
 		}
 	})
 	l.points.look(nil)
@@ -182,6 +135,10 @@ func (r *run) main() ([]*picture, error) {
 	end := &picture{w: w, disk: next, point: point, full: h.full()}
 	r.count(func(t *Tally) {
 		t.Operations += h.done
+		t.Acks.add(&h.acks)
+		if cramped {
+			t.Cramped = 1
+		}
 		for _, p := range pictures {
 			if p.full {
 				t.Pictures++
@@ -237,22 +194,24 @@ func (r *run) arm(d *vfs.Crash, steps int) string {
 	return "a step of the disk"
 }
 
+// torn tells whether the cuts of this seed tear sectors.
+func (r *run) torn() bool { return r.seed%2 == 1 }
+
 // first is the first start, cut some times.
 func (r *run) first(w *world) (*life, error) {
 	d := vfs.NewCrash(r.seed)
-	for range r.rnd.IntN(3) {
-		d.CutAt(1 + r.rnd.IntN(120))
-		l, err := r.start(w, d)
-		if err != nil && !l.gone() {
-			_, _ = l.cut()
+	d.SetTear(r.torn())
+	for range r.rnd.IntN(6) {
+		l, d2, err := r.cutStart(w, d, r.rnd, 120, func(*life) error { return nil })
+		if err != nil {
 			return nil, fmt.Errorf("first start: %w", err)
 		}
 		r.count(func(t *Tally) { t.First++ })
-		if d, err = l.cut(); err != nil {
-			return nil, fmt.Errorf("first start, cut: %w", err)
-		}
+		r.learn(l)
+		d = d2
 	}
-	l, err := r.start(w, d)
+	l, err := r.start(w, d, newPoints())
+	r.learn(l)
 	if err != nil {
 		_, _ = l.cut()
 		return nil, fmt.Errorf("first start: %w", err)
@@ -260,11 +219,75 @@ func (r *run) first(w *world) (*life, error) {
 	return l, nil
 }
 
-func (r *run) start(w *world, d *vfs.Crash) (*life, error) {
+func (r *run) start(w *world, d *vfs.Crash, p *points) (*life, error) {
 	if r.plan.Plant != nil {
 		d.IgnoreSync(r.plan.Plant)
 	}
-	return w.start(d, newPoints())
+	return w.start(d, p)
+}
+
+// learn notes which points a start passes.
+func (r *run) learn(l *life) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, n := range l.points.counts() {
+		r.starts[name] = max(r.starts[name], n)
+	}
+}
+
+// aim chooses a point that a start passes, a scarce one if there is one, and one of its occurrences.
+func (r *run) aim(rnd *rand.Rand) (name string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all, scarce []string
+	for _, name := range slices.Sorted(maps.Keys(r.starts)) {
+		all = append(all, name)
+		if r.plan.Scarce[name] {
+			scarce = append(scarce, name)
+		}
+	}
+	if len(scarce) > 0 && rnd.IntN(3) > 0 {
+		all = scarce
+	}
+	if len(all) == 0 {
+		return "", 0
+	}
+	name = all[rnd.IntN(len(all))]
+	return name, 1 + rnd.IntN(r.starts[name])
+}
+
+// cutStart starts the node and takes the power while it does or looks at everything: at a step of the disk or a point.
+func (r *run) cutStart(w *world, d *vfs.Crash, rnd *rand.Rand, steps int, look func(*life) error) (*life, *vfs.Crash, error) {
+	p, point := newPoints(), "a step of the disk"
+	name, n := r.aim(rnd)
+	if name == "" || rnd.IntN(2) == 0 {
+		d.CutAt(1 + rnd.IntN(steps))
+	} else {
+		point = name
+		kill := w.twins != nil && rnd.IntN(4) == 0
+		p.look(func(at string, k int) {
+			switch {
+			case at != name || k != n:
+			case kill:
+				d.Kill()
+			default:
+				d.Cut()
+			}
+		})
+	}
+	l, err := r.start(w, d, p)
+	if err == nil {
+		err = look(l)
+	}
+	r.learn(l)
+	if l.gone() {
+		r.count(func(t *Tally) { t.Starts[point]++ })
+	} else if err != nil && !full(err) {
+		_, _ = l.cut()
+		return l, nil, err
+	}
+	next, err := l.over(rnd.IntN(4) == 0)
+	return l, next, err
 }
 
 // all follows the pictures, some at a time.
@@ -301,11 +324,12 @@ func (r *run) follow(p *picture, rnd *rand.Rand) error {
 		return err
 	}
 	h := newHistory(l, rnd)
+	h.wasCramped = p.cramped // the node learns of its room twice a second
 	if rnd.IntN(4) > 0 {
 		l.disk.CutAt(1 + rnd.IntN(1500))
 	}
 	err = h.run(40+rnd.IntN(40), nil)
-	d, endErr := l.cut()
+	d, endErr := l.over(rnd.IntN(3) == 0)
 	if err == nil {
 		err = endErr
 	}
@@ -315,7 +339,11 @@ func (r *run) follow(p *picture, rnd *rand.Rand) error {
 	if err != nil {
 		return fmt.Errorf("second history: %w", err)
 	}
-	r.count(func(t *Tally) { t.Operations += h.done; t.Second++ })
+	r.count(func(t *Tally) {
+		t.Operations += h.done
+		t.Second++
+		t.Acks.add(&h.acks)
+	})
 	if l, err = r.recover(p.w, d, rnd, false); err != nil {
 		return fmt.Errorf("after the second history: %w", err)
 	}
@@ -329,22 +357,24 @@ func (r *run) recover(w *world, d *vfs.Crash, rnd *rand.Rand, often bool) (*life
 	if often {
 		cuts = rnd.IntN(4)
 	}
+	if rnd.IntN(2) == 0 {
+		d.SetCapacity(roomy) // else it may be as full as it was
+	}
 	for i := range cuts {
-		d.CutAt(1 + rnd.IntN(1<<(1+rnd.IntN(8))))
-		l, err := r.start(w, d)
-		if err == nil {
-			err = l.verify()
-		}
-		if err != nil && !l.gone() {
-			_, _ = l.cut()
+		_, next, err := r.cutStart(w, d, rnd, 1<<(1+rnd.IntN(8)), (*life).verify)
+		if err != nil {
 			return nil, fmt.Errorf("recovery %d: %w", i, err)
 		}
 		r.count(func(t *Tally) { t.Recoveries++ })
-		if d, err = l.cut(); err != nil {
-			return nil, fmt.Errorf("recovery %d: %w", i, err)
+		d = next
+	}
+	l, err := r.start(w, d, newPoints())
+	if full(err) { // it may refuse to start on a full disk, and starts when there is room
+		if d, err = l.cut(); err == nil {
+			d.SetCapacity(roomy)
+			l, err = r.start(w, d, newPoints())
 		}
 	}
-	l, err := r.start(w, d)
 	if err == nil {
 		err = l.verify()
 	}
@@ -352,5 +382,6 @@ func (r *run) recover(w *world, d *vfs.Crash, rnd *rand.Rand, often bool) (*life
 		_, _ = l.cut()
 		return nil, fmt.Errorf("recovery after %d cuts of it: %w", cuts, err)
 	}
+	l.disk.SetCapacity(roomy)
 	return l, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
 // progress is what all runs of one binary have shown, so that a run that was cut off is continued.
@@ -73,3 +74,8 @@ func (p *progress) save(name string) error {
 
 // plantedState is where the test of the planted mistakes, another binary, leaves what it found.
 const plantedState = "powercut-planted.json"
+
+// tried tells whether an earlier run of this binary tried a plant.
+func (p *progress) tried(plant string) bool {
+	return slices.ContainsFunc(p.Caught, func(c Caught) bool { return c.Plant == plant && (c.Seed != 0 || c.Needless != "") })
+}

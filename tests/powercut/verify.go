@@ -56,6 +56,12 @@ func (l *life) verify() error {
 	if err := l.verifySpare(want); err != nil {
 		return err
 	}
+	for i, name := range dirNames {
+		want[name] = l.w.names.dirs[i]
+	}
+	if err := l.verifyNames(); err != nil {
+		return err
+	}
 	found := map[string]ovs.ObjectID{}
 	_, err := l.fs.ReadDir(&r, ovs.RootID, 2, false, func(e *ovs.DirEntry) bool {
 		found[e.Name] = e.ID

@@ -26,8 +26,8 @@ import (
 // Env is what a driver is made over. Log changes at a power cut; the others stay.
 type Env struct {
 	Log      *memlog.Log
-	Backend  *membackend.Backend
-	Registry *memregistry.Registry
+	Backend  ovs.Backend
+	Registry ovs.Registry
 	Now      func() int64
 }
 
@@ -40,6 +40,9 @@ const pool, object = 7, 42
 type world struct {
 	t       *testing.T
 	env     *Env
+	backend *membackend.Backend
+	reg     *memregistry.Registry
+	limbo   Limbo
 	factory Factory
 	rand    *rand.Rand
 	limit   int
@@ -101,14 +104,19 @@ func Run(t *testing.T, limit int, f Factory) {
 	t.Run("faults", func(t *testing.T) {
 		for seed := range uint64(10) {
 			w := newWorld(t, 1000+seed, limit, f)
-			w.env.Backend.SetFaults(membackend.Faults{Seed: seed, PutLost: 0.1, PutDone: 0.1, PutPartial: 0.1, GetFails: 0.05, OtherFails: 0.1})
-			w.env.Registry.SetFaults(memregistry.Faults{Seed: seed, LostCall: 0.1, LostDone: 0.1, Busy: 0.1})
-			for range 80 {
+			w.backend.SetFaults(membackend.Faults{Seed: seed, PutLost: 0.1, PutDone: 0.1, PutPartial: 0.1, GetFails: 0.05, OtherFails: 0.1})
+			w.reg.SetFaults(memregistry.Faults{Seed: seed, LostCall: 0.1, LostDone: 0.1, Busy: 0.1})
+			for i := range 80 {
+				if i%8 == 7 {
+					w.limbo.Land(w.rand)
+				}
 				w.step()
 			}
-			w.env.Backend.SetFaults(membackend.Faults{})
-			w.env.Registry.SetFaults(memregistry.Faults{})
+			w.backend.SetFaults(membackend.Faults{})
+			w.reg.SetFaults(memregistry.Faults{})
+			w.limbo.Land(w.rand)
 			w.check("after faults")
+			w.crash()
 		}
 	})
 	t.Run("drop", func(t *testing.T) { testDrop(t, limit, f) })
@@ -117,8 +125,9 @@ func Run(t *testing.T, limit int, f Factory) {
 
 func newWorld(t *testing.T, seed uint64, limit int, f Factory) *world {
 	clock := int64(1)
-	w := &world{t: t, factory: f, limit: limit, rand: rand.New(rand.NewPCG(seed, 99)), epoch: 1}
-	w.env = &Env{Log: memlog.New(), Backend: membackend.New(), Registry: memregistry.New(), Now: func() int64 { clock++; return clock }}
+	w := &world{t: t, factory: f, limit: limit, rand: rand.New(rand.NewPCG(seed, 99)), epoch: 1,
+		backend: membackend.New(), reg: memregistry.New()}
+	w.env = &Env{Log: memlog.New(), Backend: w.limbo.Backend(w.backend), Registry: w.limbo.Registry(w.reg), Now: func() int64 { clock++; return clock }}
 	w.driver, w.end = f(t, w.env)
 	c := w.claim()
 	w.sequence(ovs.Set(c.Entry.Key, c.Entry.Value), ovs.Set(ovs.HeadKey(object), w.driver.NewHead(object)))
@@ -144,7 +153,7 @@ func (w *world) sequence(u ...ovs.Update) {
 	w.t.Helper()
 	var err error
 	for range 100 {
-		if _, err = w.env.Registry.Sequence(ctx(w.t), u...); err == nil {
+		if _, err = w.reg.Sequence(ctx(w.t), u...); err == nil {
 			return
 		}
 	}
@@ -400,7 +409,7 @@ func testDrop(t *testing.T, limit int, f Factory) {
 			t.Fatal(err)
 		}
 	}
-	if n := w.env.Backend.Objects(); n != 0 {
+	if n := w.backend.Objects(); n != 0 {
 		t.Errorf("%d objects are left on the backend", n)
 	}
 }

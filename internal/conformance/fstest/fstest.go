@@ -49,6 +49,7 @@ func Run(t *testing.T, c Config) {
 		{"Data", testData}, {"DataErrors", testDataErrors}, {"DataAccess", testDataAccess}, {"Resize", testResize},
 		{"ReadDir", testReadDir}, {"ReadDirChanging", testReadDirChanging}, {"ReadDirLarge", testReadDirLarge},
 		{"GuardedRace", testGuardedRace}, {"RingRace", testRingRace}, {"LinkRace", testLinkRace}, {"DirRace", testDirRace},
+		{"ChangesShow", testChangesShow},
 		{"Model", testModel}, {"Stat", testStat},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package fstest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -130,4 +131,50 @@ func testDirRace(s *session) {
 			s.Fatalf("Create: %v, Rmdir: %v", made, gone)
 		}
 	}
+}
+
+// testChangesShow: while the ctime of a directory stays the same, so does what is in it. Clients keep names by that rule.
+func testChangesShow(s *session) {
+	d := s.mkdir(root, "d")
+	var makers sync.WaitGroup
+	var left atomic.Int64
+	left.Store(8)
+	for i := range 8 {
+		makers.Go(func() {
+			defer left.Add(-1)
+			for n := range 60 {
+				name := fmt.Sprintf("%d-%d", i, n)
+				if _, err := s.create(d, name, ovs.Create{Type: ovs.TypeFIFO}); err != nil {
+					s.Errorf("Create: %v", err)
+				}
+				if n%3 == 2 {
+					if err := s.remove(d, name); err != nil {
+						s.Errorf("Remove: %v", err)
+					}
+				}
+			}
+		})
+	}
+	look := func() int64 {
+		a, err := s.fs.GetAttr(s.req(), d)
+		s.must("GetAttr", err)
+		return a.Ctime
+	}
+	ctime, cookies := int64(0), ""
+	for left.Load() > 0 {
+		before := look()
+		var b strings.Builder
+		for _, e := range s.list(d) {
+			fmt.Fprintf(&b, "%d ", e.Cookie)
+		}
+		if look() != before {
+			continue
+		}
+		if before == ctime && b.String() != cookies {
+			s.Errorf("a change does not show: ctime %d, entries %s, then %s", ctime, cookies, b.String())
+			break
+		}
+		ctime, cookies = before, b.String()
+	}
+	makers.Wait()
 }

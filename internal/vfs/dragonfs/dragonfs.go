@@ -15,7 +15,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"sync"
 	"syscall"
 
@@ -30,14 +29,14 @@ func New(disk vfs.FS) lni.FS {
 	if disk == vfs.OS() {
 		return lni.Default
 	}
-	return lni.Wrap(adapter{disk}, noFaults{})
+	return lni.Wrap(adapter{vfs.Names{Disk: disk}}, noFaults{})
 }
 
 type noFaults struct{}
 
 func (noFaults) MaybeError(lni.Op) error { return nil }
 
-type adapter struct{ disk vfs.FS }
+type adapter struct{ vfs.Names }
 
 func (a adapter) Create(name string) (lni.File, error) {
 	return a.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -61,7 +60,7 @@ func (a adapter) OpenForAppend(name string) (lni.File, error) {
 func (a adapter) OpenDir(name string) (lni.File, error) { return a.open(name, os.O_RDONLY) }
 
 func (a adapter) ReuseForWrite(from, to string) (lni.File, error) {
-	if err := a.disk.Rename(from, to); err != nil {
+	if err := a.Disk.Rename(from, to); err != nil {
 		return nil, err
 	}
 	return a.open(to, os.O_RDWR|os.O_CREATE)
@@ -69,7 +68,7 @@ func (a adapter) ReuseForWrite(from, to string) (lni.File, error) {
 
 // open tells a directory from a file at once: Dragonboat opens both by Open, and Sync means SyncDir for the one.
 func (a adapter) open(name string, flag int) (lni.File, error) {
-	f, err := a.disk.OpenFile(name, flag, 0o666)
+	f, err := a.Disk.OpenFile(name, flag, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -81,36 +80,18 @@ func (a adapter) open(name string, flag int) (lni.File, error) {
 			return nil, err
 		}
 		if info.IsDir() {
-			out.dir = a.disk
+			out.dir = a.Disk
 		}
 	}
 	return out, nil
 }
 
-func (a adapter) List(name string) ([]string, error) {
-	entries, err := a.disk.ReadDir(name)
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, err
-}
-
 func (a adapter) GetDiskUsage(name string) (lni.DiskUsage, error) {
-	total, free, err := a.disk.Space(name)
+	total, free, err := a.Disk.Space(name)
 	return lni.DiskUsage{TotalBytes: total, AvailBytes: free, UsedBytes: total - free}, err
 }
 
-func (a adapter) Link(from, to string) error                   { return a.disk.Link(from, to) }
-func (a adapter) Remove(name string) error                     { return a.disk.Remove(name) }
-func (a adapter) RemoveAll(name string) error                  { return a.disk.RemoveAll(name) }
-func (a adapter) Rename(from, to string) error                 { return a.disk.Rename(from, to) }
-func (a adapter) MkdirAll(name string, perm os.FileMode) error { return a.disk.MkdirAll(name, perm) }
-func (a adapter) Lock(name string) (io.Closer, error)          { return a.disk.Lock(name) }
-func (a adapter) Stat(name string) (os.FileInfo, error)        { return a.disk.Stat(name) }
-func (a adapter) PathBase(name string) string                  { return path.Base(name) }
-func (a adapter) PathJoin(elem ...string) string               { return path.Join(elem...) }
-func (a adapter) PathDir(name string) string                   { return path.Dir(name) }
+func (a adapter) Stat(name string) (os.FileInfo, error) { return a.Disk.Stat(name) }
 
 // file adds a position that Seek can set. It has no method Fd: Pebble v1 would call fdatasync on what that gives, past the
 // disk.

@@ -10,10 +10,8 @@ package pebblefs
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"path"
 
 	pebble "github.com/cockroachdb/pebble/v2/vfs"
 
@@ -25,10 +23,10 @@ func New(disk vfs.FS) pebble.FS {
 	if disk == vfs.OS() {
 		return pebble.Default
 	}
-	return adapter{disk}
+	return adapter{vfs.Names{Disk: disk}}
 }
 
-type adapter struct{ disk vfs.FS }
+type adapter struct{ vfs.Names }
 
 // Create removes a file of that name first, so that the new one is a new inode even where the old has other names.
 func (a adapter) Create(name string, _ pebble.DiskWriteCategory) (pebble.File, error) {
@@ -37,7 +35,7 @@ func (a adapter) Create(name string, _ pebble.DiskWriteCategory) (pebble.File, e
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
-		if err := a.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := a.Disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 	}
@@ -54,14 +52,14 @@ func (a adapter) OpenReadWrite(
 }
 
 func (a adapter) ReuseForWrite(from, to string, _ pebble.DiskWriteCategory) (pebble.File, error) {
-	if err := a.disk.Rename(from, to); err != nil {
+	if err := a.Disk.Rename(from, to); err != nil {
 		return nil, err
 	}
 	return a.open(to, os.O_RDWR|os.O_CREATE)
 }
 
 func (a adapter) open(name string, flag int, opts ...pebble.OpenOption) (pebble.File, error) {
-	f, err := a.disk.OpenFile(name, flag, 0o666)
+	f, err := a.Disk.OpenFile(name, flag, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -73,39 +71,21 @@ func (a adapter) open(name string, flag int, opts ...pebble.OpenOption) (pebble.
 }
 
 func (a adapter) OpenDir(name string) (pebble.File, error) {
-	f, err := a.disk.OpenFile(name, os.O_RDONLY, 0)
+	f, err := a.Disk.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return dir{file{f}, a.disk}, nil
+	return dir{file{f}, a.Disk}, nil
 }
 
-func (a adapter) List(name string) ([]string, error) {
-	entries, err := a.disk.ReadDir(name)
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, err
-}
-
-func (a adapter) Stat(name string) (pebble.FileInfo, error) { return info(a.disk.Stat(name)) }
+func (a adapter) Stat(name string) (pebble.FileInfo, error) { return info(a.Disk.Stat(name)) }
 
 func (a adapter) GetDiskUsage(name string) (pebble.DiskUsage, error) {
-	total, free, err := a.disk.Space(name)
+	total, free, err := a.Disk.Space(name)
 	return pebble.DiskUsage{TotalBytes: total, AvailBytes: free, UsedBytes: total - free}, err
 }
 
-func (a adapter) Link(from, to string) error                   { return a.disk.Link(from, to) }
-func (a adapter) Remove(name string) error                     { return a.disk.Remove(name) }
-func (a adapter) RemoveAll(name string) error                  { return a.disk.RemoveAll(name) }
-func (a adapter) Rename(from, to string) error                 { return a.disk.Rename(from, to) }
-func (a adapter) MkdirAll(name string, perm os.FileMode) error { return a.disk.MkdirAll(name, perm) }
-func (a adapter) Lock(name string) (io.Closer, error)          { return a.disk.Lock(name) }
-func (a adapter) PathBase(name string) string                  { return path.Base(name) }
-func (a adapter) PathJoin(elem ...string) string               { return path.Join(elem...) }
-func (a adapter) PathDir(name string) string                   { return path.Dir(name) }
-func (a adapter) Unwrap() pebble.FS                            { return nil }
+func (a adapter) Unwrap() pebble.FS { return nil }
 
 // file adds what Pebble asks of a file beyond vfs.File. The descriptor stays hidden, so that no call goes past the disk.
 type file struct{ vfs.File }

@@ -1,4 +1,4 @@
-package volumedriver
+package drivertest
 
 import (
 	"bytes"
@@ -9,21 +9,21 @@ import (
 	"ovs"
 )
 
-// limbo keeps PUTs and sequences whose outcome their caller does not know, and lets them happen later: after a retry,
+// Limbo keeps PUTs and sequences whose outcome their caller does not know, and lets them happen later: after a retry,
 // or after a take-over. None may do any harm then.
-type limbo struct {
+type Limbo struct {
 	mu   sync.Mutex
 	late []func() // in no order
 }
 
-func (l *limbo) keep(f func()) {
+func (l *Limbo) keep(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = append(l.late, f)
 }
 
-// land lets some of them happen.
-func (l *limbo) land(g *rand.Rand) {
+// Land lets some of them happen.
+func (l *Limbo) Land(g *rand.Rand) {
 	l.mu.Lock()
 	late := l.late
 	l.late = nil
@@ -37,29 +37,35 @@ func (l *limbo) land(g *rand.Rand) {
 	}
 }
 
+// Backend is b with its lost PUTs in limbo.
+func (l *Limbo) Backend(b ovs.Backend) ovs.Backend { return limboBackend{b, l} }
+
+// Registry is r with its lost sequences in limbo.
+func (l *Limbo) Registry(r ovs.Registry) ovs.Registry { return limboRegistry{r, l} }
+
 type limboBackend struct {
 	ovs.Backend
-	*limbo
+	limbo *Limbo
 }
 
 func (b limboBackend) Put(ctx context.Context, ns, name string, data []byte, o ovs.PutOptions) (bool, error) {
 	full, err := b.Backend.Put(ctx, ns, name, data, o)
 	if ovs.Is(err, ovs.KindTimeout) {
 		again := bytes.Clone(data)
-		b.keep(func() { b.Backend.Put(context.Background(), ns, name, again, o) })
+		b.limbo.keep(func() { b.Backend.Put(context.Background(), ns, name, again, o) })
 	}
 	return full, err
 }
 
 type limboRegistry struct {
 	ovs.Registry
-	*limbo
+	limbo *Limbo
 }
 
 func (r limboRegistry) Sequence(ctx context.Context, u ...ovs.Update) (uint64, error) {
 	i, err := r.Registry.Sequence(ctx, u...)
 	if ovs.Is(err, ovs.KindTimeout) {
-		r.keep(func() { r.Registry.Sequence(context.Background(), u...) })
+		r.limbo.keep(func() { r.Registry.Sequence(context.Background(), u...) })
 	}
 	return i, err
 }

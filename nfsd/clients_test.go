@@ -1,15 +1,11 @@
-// Package nfs drives nfsd over sockets with clients that others wrote: go-nfs-client, libnfs's tools and QEMU's nfs driver.
-package nfs
+package nfsd
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,36 +16,9 @@ import (
 
 	gonfs "github.com/willscott/go-nfs-client/nfs"
 	"github.com/willscott/go-nfs-client/nfs/rpc"
-
-	"ovs/internal/memfs"
-	"ovs/nfsd"
 )
 
-// serve exports an empty file system as /pool and gives the port.
-func serve(t *testing.T) int {
-	t.Helper()
-	s, err := nfsd.New(nfsd.Config{Exports: []nfsd.Export{{Path: "/pool", FS: memfs.New(memfs.Options{})}}, Key: make([]byte, 32)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return l.Addr().(*net.TCPAddr).Port
-}
+// Clients that others wrote: libnfs's tools, go-nfs-client and QEMU's nfs driver.
 
 // need finds a program, or fails the test with the package that has it.
 func need(t *testing.T, prog, pkg string) string {
@@ -76,23 +45,15 @@ func run(t *testing.T, prog string, args ...string) []byte {
 	return out
 }
 
-// noise is n bytes that do not compress.
-func noise(n int, seed uint64) []byte {
-	b := make([]byte, n)
-	r := rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, seed)))
-	_, _ = r.Read(b)
-	return b
-}
-
 func TestLibnfs(t *testing.T) {
 	ls, cp, cat := need(t, "nfs-ls", "libnfs-utils"), need(t, "nfs-cp", "libnfs-utils"), need(t, "nfs-cat", "libnfs-utils")
-	port := serve(t)
+	port := serveFS(t, newMem()).port()
 	url := func(path string) string {
 		return fmt.Sprintf("nfs://127.0.0.1/pool%s?version=3&nfsport=%d&mountport=%d", path, port, port)
 	}
 	dir := t.TempDir()
 	for _, n := range []int{0, 1, 4095, 1 << 20, 5_000_001} {
-		data := noise(n, uint64(n))
+		data := pattern(n, byte(n))
 		local := filepath.Join(dir, fmt.Sprint(n))
 		if err := os.WriteFile(local, data, 0o600); err != nil {
 			t.Fatal(err)
@@ -116,7 +77,7 @@ func TestLibnfs(t *testing.T) {
 }
 
 func TestGoNFSClient(t *testing.T) {
-	port := serve(t)
+	port := serveFS(t, newMem()).port()
 	c, err := rpc.DialTCP("tcp", fmt.Sprintf("127.0.0.1:%d", port), false)
 	for tries := 0; errors.Is(err, syscall.EADDRINUSE) && tries < 20; tries++ { // it draws its own port blindly
 		c, err = rpc.DialTCP("tcp", fmt.Sprintf("127.0.0.1:%d", port), false)
@@ -144,7 +105,7 @@ func TestGoNFSClient(t *testing.T) {
 	must(second(v.Mkdir("/dir", 0o755)))
 	f, err := v.OpenFile("/dir/file", 0o640)
 	must(err)
-	data := noise(3_000_000, 1)
+	data := pattern(3_000_000, 1)
 	_, err = io.Copy(f, bytes.NewReader(data))
 	must(err)
 	must(f.Close())
@@ -192,7 +153,7 @@ func TestQEMU(t *testing.T) {
 		}
 		return
 	}
-	p, err := nfsd.ServePortmap(nfsd.PortmapConfig{Port: uint16(serve(t))})
+	p, err := ServePortmap(PortmapConfig{Port: serveFS(t, newMem()).port()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +164,7 @@ func TestQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, at := range []int64{0, 3 << 20, 40<<20 + 512} { // a disk with holes
-		if _, err := f.WriteAt(noise(1<<20, uint64(at)), at); err != nil {
+		if _, err := f.WriteAt(pattern(1<<20, byte(at>>9)), at); err != nil {
 			t.Fatal(err)
 		}
 	}
