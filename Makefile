@@ -71,7 +71,7 @@ proof-blackout: deps-system
 # Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued. At full
 # size: make proof-powercut PROOF="-powercut.cuts 10000 -powercut.real 2000 -powercut.each 20"
 proof-powercut:
-	$(GO) test -tags planted -count=1 -run '^TestPlanted$$' -timeout $(PROOFTIME) -v ./tests/powercut
+	$(GO) test -tags planted -count=1 -run '^TestPlanted' -timeout $(PROOFTIME) -v ./tests/powercut
 	$(GO) test -tags proof -count=1 -run '^TestProof$$' -timeout $(PROOFTIME) -v ./tests/powercut -powercut.report docs/proof/powercut.md $(PROOF)
 
 # README's commands on a fresh Debian 12; leaves docs/proof/fresh.md.

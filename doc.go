@@ -6,7 +6,8 @@ A hypervisor mounts a vPool over NFSv3. One 4 KiB write goes
 
 	nfsd           decodes it in place                            ovs.FileSystem
 	  objectrouter finds the object's owner: here                 ovs.Driver, ovs.Object
-	    volumedriver (or filedriver) numbers it, indexes it       ovs.Log
+	    volumedriver (or filedriver), through internal/tail:
+	                 numbers it, indexes it                       ovs.Log
 	      dtl      copies it into a batch, writes and flushes it
 	                        ... acknowledged; behind the client's back:
 	    volumedriver packs many records into an immutable SCO     ovs.Backend

@@ -39,7 +39,7 @@ type Config struct {
 	Rand    io.Reader   // for names of attempts and for placement
 	Log     *zap.Logger // nil: none
 
-	InFlight     int64         // most bytes of fragments in memory for Puts and repairs; 0: 256 MiB
+	InFlight     int64         // most bytes in memory for Puts and repairs, without what a hanging ASD was given; 0: 256 MiB
 	CacheBytes   uint64        // of manifests; 0: 64 MiB
 	CollectEvery time.Duration // time between two collections; 0: 15 minutes; below 0: only when asked
 	RepairEvery  time.Duration // time between two tries of what could not be repaired; 0: 15 s

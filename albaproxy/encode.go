@@ -21,17 +21,19 @@ type content struct {
 	unit     uint32
 }
 
-// memory is the most bytes that the object takes here while it is written as k and m fragments.
-func (c *content) memory(k, m int) int64 {
-	l := c.layout(k, m)
-	if c.raw != nil {
-		l.stored = packedMost(len(c.raw))
+// memory is the most bytes that the object takes here while it is written by any of the policies.
+func (c *content) memory(policies ...Policy) int64 {
+	most, own := uint64(0), uint64(0)
+	for _, policy := range policies {
+		l := c.layout(policy.K, policy.M)
+		if c.raw != nil {
+			l.stored = packedMost(len(c.raw))
+		}
+		if most = max(most, bufferSize(l.sizeAll())); c.own {
+			own = l.stored
+		}
 	}
-	n := bufferSize(l.sizeAll())
-	if c.own {
-		n += l.stored
-	}
-	return int64(n)
+	return int64(most + own)
 }
 
 func (c *content) layout(k, m int) layout {

@@ -19,7 +19,7 @@ and in each NSM group, for the namespaces that it has:
 	m <namespace> <object>      the manifest
 	r <namespace> <object>      the object is to be completed or repaired
 	d <namespace> <index> <n>   fragments that no manifest names any more, to be deleted; the index is the command's
-	l <ASD> <fragment's key>    the same, for an ASD that was not in use when its turn came
+	l <ASD> <fragment's key>    the same, for an ASD that was not in use, or failed, when its turn came
 	c <namespace> <ASD>         the GC epoch up to which that ASD's fragments were judged
 
 Numbers are 8 bytes, big-endian. docs/format/manifest.md describes the values.

@@ -1,10 +1,8 @@
 package albaproxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -144,91 +142,4 @@ func clearFragments(ctx context.Context, d *disk, ns uint64) error {
 			return err
 		}
 	}
-}
-
-// suspects are objects of which a read found something wrong, until the maintenance queues their repair.
-type suspects struct {
-	mu     sync.Mutex          // guards below
-	list   map[suspectKey]byte // why it is to be queued
-	warned time.Time
-	silent int // reports since the last warning
-}
-
-type suspectKey struct {
-	space space
-	name  string
-}
-
-const (
-	maxSuspects  = 10_000 // beyond these, reads that meet the others report them again later
-	warnInterval = time.Second
-)
-
-// suspect reports rows of an object that could not be read: at most one warning a second, the rest are counted in it.
-func (p *Proxy) suspect(s space, name string, rows span, disk uint64, err error) {
-	q := &p.suspects
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	why := byte(repairSuspect)
-	if p.byID[disk] == nil { // known to be gone: the object need not be read to find out
-		why = repairIncomplete
-	}
-	if k := (suspectKey{s, name}); len(q.list) < maxSuspects {
-		q.list[k] = max(q.list[k], why)
-	}
-	if now := time.Now(); now.Sub(q.warned) >= warnInterval {
-		p.log.Warn("units are missing or wrong, others stand in for them", zap.String("namespace", s.name), zap.String("object", name),
-			zap.Int("fragment", rows.fragment), zap.Uint64("row", rows.from), zap.Uint64("rows", rows.to-rows.from),
-			zap.Uint64("asd", disk), zap.Int("more", q.silent), zap.Error(err))
-		q.warned, q.silent = now, 0
-		return
-	}
-	q.silent++
-}
-
-// queueSuspects puts what reads reported into the repair queues. What cannot be queued is reported by later reads.
-func (p *Proxy) queueSuspects(ctx context.Context) error {
-	q := &p.suspects
-	q.mu.Lock()
-	list := q.list
-	q.list = map[suspectKey]byte{}
-	q.mu.Unlock()
-	bySpace := map[space][]ovs.Pair{}
-	for k, why := range list {
-		bySpace[k.space] = append(bySpace[k.space], ovs.Pair{Key: objectKey(keyRepair, k.space.id, k.name), Value: []byte{why}})
-	}
-	var errs []error
-	for s, entries := range bySpace {
-		g, err := p.group(s)
-		for len(entries) > 0 && err == nil {
-			n := min(len(entries), clearPage)
-			err = queueSome(ctx, g.reg, s, entries[:n])
-			entries = entries[n:]
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// queueSome queues some objects of a namespace, those left out that are in the queue for the same reason or a better one.
-func queueSome(ctx context.Context, reg ovs.Registry, s space, entries []ovs.Pair) error {
-	keys := make([][]byte, len(entries))
-	for i, e := range entries {
-		keys[i] = e.Key
-	}
-	there, err := reg.MultiGet(ctx, keys)
-	if err != nil {
-		return err
-	}
-	updates := []ovs.Update{ovs.AssertExists([]byte(s.epoch))} // no queue of a namespace that went
-	for i, e := range entries {
-		if bytes.Compare(there[i], e.Value) < 0 {
-			updates = append(updates, ovs.Set(e.Key, e.Value))
-		}
-	}
-	if len(updates) == 1 {
-		return nil
-	}
-	_, err = reg.Sequence(ctx, updates...)
-	return ignoreConflict(err)
 }

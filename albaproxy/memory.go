@@ -55,7 +55,8 @@ func (b *buffer) release() {
 	}
 }
 
-// budget bounds the bytes of fragments in memory. Who asks first is served first.
+// budget bounds the memory of Puts and repairs. Who asks first is served first. What an ASD that hangs was given counts no
+// more once its Put returned: else one disk would take all of it. It stays bounded, for such a disk is given no more.
 type budget struct {
 	total int64
 

@@ -80,7 +80,12 @@ func (p *Proxy) complete(m *manifest) bool {
 func (p *Proxy) attempt(ctx context.Context, g *group, c *content) (full bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	pl, err := p.choose(ctx)
+	taken, err := p.budget.take(ctx, c.memory(p.cfg.Presets...))
+	if err != nil {
+		return false, err
+	}
+	defer p.budget.put(taken)
+	pl, err := p.choose(ctx) // after the wait, so that no disk is chosen that began to hang meanwhile
 	if err != nil {
 		return false, err
 	}
@@ -101,22 +106,14 @@ func (p *Proxy) attempt(ctx context.Context, g *group, c *content) (full bool, e
 	return p.publish(ctx, g, c, m, e, key, stored)
 }
 
-// prepare packs and encodes an object for a new attempt, under the budget and the namespace's GC epoch, both held until
-// the last holder of e lets go.
+// prepare packs and encodes an object for a new attempt, under the namespace's GC epoch, which is held until the last holder
+// of e lets go.
 func (p *Proxy) prepare(ctx context.Context, g *group, c *content, k, m int) (e *encoded, key asd.Key, err error) {
-	taken, err := p.budget.take(ctx, c.memory(k, m))
-	if err != nil {
-		return nil, key, err
-	}
 	epoch, err := p.attempts.begin(ctx, g, c.space)
 	if err != nil {
-		p.budget.put(taken)
 		return nil, key, err // KindNotFound: the namespace goes
 	}
-	free := func() {
-		p.attempts.end(c.space.id, epoch)
-		p.budget.put(taken)
-	}
+	free := func() { p.attempts.end(c.space.id, epoch) }
 	if c.raw != nil {
 		c.stored, c.table = pack(c.raw)
 		c.raw = nil

@@ -6,95 +6,12 @@ import (
 	"errors"
 	"hash/crc32"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
 	"ovs"
 	"ovs/albaproxy/asd"
 )
-
-const (
-	repairPage = 256         // objects that one pass looks at, in each group
-	repairRest = time.Second // longest pause after an object, while paced
-)
-
-// repairQueues looks at the queued objects of each group. Paced, it looks at a page of them, from where the last pass
-// ended, and rests after each object for as long as that took; else at all of them.
-func (p *Proxy) repairQueues(ctx context.Context, paced bool) error {
-	p.repairing.Lock()
-	defer p.repairing.Unlock()
-	errs := []error{p.queueSuspects(ctx)}
-	spaces, err := p.spacesByID(ctx)
-	if err != nil {
-		return errors.Join(append(errs, err)...)
-	}
-	for _, g := range p.groups {
-		o := ovs.RangeOptions{From: []byte{keyRepair}, To: []byte{keyRepair + 1}, Limit: repairPage}
-		if paced && g.repaired != nil {
-			o.From = g.repaired
-		}
-		for {
-			page, err := g.reg.Range(ctx, o)
-			if err != nil {
-				errs = append(errs, err)
-				break
-			}
-			errs = append(errs, p.repairPage(ctx, g, spaces, page, paced))
-			g.repaired = nil
-			if len(page) < repairPage || ctx.Err() != nil {
-				break
-			}
-			o.From = append(page[len(page)-1].Key, 0)
-			if paced {
-				g.repaired = o.From
-				break
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (p *Proxy) repairPage(ctx context.Context, g *group, spaces map[uint64]space, page []ovs.Pair, paced bool) error {
-	var errs []error
-	for _, pair := range page {
-		ns, name, _ := parseObjectKey(pair.Key)
-		s, ok := spaces[ns]
-		if !ok || len(pair.Value) != 1 {
-			continue // the namespace goes, and its queue with it
-		}
-		begin := time.Now()
-		if err := p.repairOne(ctx, g, s, name, pair); err != nil {
-			errs = append(errs, ovs.E("albaproxy.repair", ovs.KindUnknown, s.name+"/"+name, err))
-		}
-		if paced && pause(ctx, min(time.Since(begin), repairRest)) != nil {
-			break
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// spacesByID are all namespaces, those being deleted left out.
-func (p *Proxy) spacesByID(ctx context.Context) (map[uint64]space, error) {
-	all := map[uint64]space{}
-	err := ovs.Scan(ctx, p.cfg.ABM, p.abmKey(keyNamespace), func(pair ovs.Pair) error {
-		s, err := decodeSpace(pair.Value)
-		all[s.id] = s
-		return err
-	})
-	return all, err
-}
 
 // repairOne completes one object: it reads and checks all fragments, makes those that are missing or wrong, or moves the
 // object to a better policy if one can be met in full, and takes its entry off the queue once all stand. What it wrote
@@ -322,6 +239,11 @@ func (r *reader) sum(stored []byte) (sum uint32, ok bool) {
 func (w *work) remake() error {
 	r, p, ctx := w.r, w.r.p, w.r.ctx
 	c := &content{space: r.space, name: r.name, size: r.size, checksum: r.checksum, codec: r.codec, stored: w.stored, own: true, table: r.table, unit: r.unit}
+	taken, err := p.budget.take(ctx, c.memory(w.Policy))
+	if err != nil {
+		return err
+	}
+	defer p.budget.put(taken)
 	e, key, err := p.prepare(ctx, w.g, c, w.K, w.M)
 	if err != nil {
 		return err

@@ -49,17 +49,18 @@ type Config struct {
 
 // Node is this process's part in the groups. Its methods may run concurrently.
 type Node struct {
-	cfg      Config
-	log      *zap.Logger
-	identity *identity
-	book     *book
-	lock     io.Closer
-	store    *store
-	host     *dragonboat.NodeHost
-	full     atomic.Bool  // less than MinFree is free
-	looked   atomic.Int64 // when that was found out, in nanoseconds since began
-	began    time.Time
-	ballast  sync.Mutex // guards the ballast file
+	cfg       Config
+	log       *zap.Logger
+	identity  *identity
+	book      *book
+	lock      io.Closer
+	store     *store
+	host      *dragonboat.NodeHost
+	full      atomic.Bool  // less than MinFree is free
+	looked    atomic.Int64 // when that was found out, in nanoseconds since began
+	began     time.Time
+	ballast   sync.Mutex // guards the ballast file and ballasted
+	ballasted bool       // this life made it
 
 	ctx     context.Context // ends when Close begins
 	cancel  context.CancelFunc

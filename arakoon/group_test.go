@@ -3,12 +3,14 @@ package arakoon
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,6 +222,49 @@ func TestBallast(t *testing.T) {
 	if _, err := Open(cfg); !ovs.Is(err, ovs.KindNoSpace) || there() {
 		t.Errorf("a start without room: %v, ballast %v", err, there())
 	}
+}
+
+// TestBallastHollow: a crash can leave the ballast's name without its room; the next start gives it room.
+func TestBallastHollow(t *testing.T) {
+	cfg := config1(t.TempDir())
+	cfg.MinFree = 1
+	name := filepath.Join(cfg.Dir, "ballast")
+	room := func() int64 {
+		openNode(t, cfg).Close()
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Sys().(*syscall.Stat_t).Blocks
+	}
+	whole := room()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := room(); got != whole {
+		t.Fatalf("%d blocks, at first %d", got, whole)
+	}
+}
+
+// TestCloseOnFullDisk: the store cannot be flushed, and the node closes all the same; what was acknowledged is in Raft's log.
+func TestCloseOnFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
+	cfg := Config{Dir: "/data", FS: disk, Node: 1}
+	n := openNode(t, cfg)
+	put(t, openGroup(t, n, "config"), "k", "v")
+	disk.Add(vfs.Rule{Op: vfs.OpCreate, Path: "store/*.sst", Err: syscall.ENOSPC})
+	if err := n.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if tries := disk.Hits()[vfs.OpCreate]; tries > 10 {
+		t.Errorf("%d tries", tries)
+	}
+	disk.Clear()
+	wants(t, openGroup(t, openNode(t, cfg), "config"), "k", "v")
 }
 
 // TestSilent: a healthy node's life puts nothing into the log at warning or above.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -141,21 +140,24 @@ func (n *Node) startSpace() error {
 	return nil
 }
 
-// keepBallast makes the file that only takes room, where there is none and the disk can spare it.
+// keepBallast makes the file that only takes room, where the disk can spare it. Each start does it again, since a crash may
+// have left the name without the room; where the room is there that changes nothing.
 func (n *Node) keepBallast() {
 	n.ballast.Lock()
 	defer n.ballast.Unlock()
-	_, free, err := n.cfg.FS.Space(n.cfg.Dir)
-	if err != nil || free < n.cfg.MinFree+ballastSize {
+	if n.ballasted {
 		return
 	}
-	if _, err := n.cfg.FS.Stat(n.ballastName()); !errors.Is(err, fs.ErrNotExist) {
+	_, free, err := n.cfg.FS.Space(n.cfg.Dir)
+	if err != nil || free < n.cfg.MinFree+ballastSize {
 		return
 	}
 	if err := n.makeBallast(); err != nil {
 		n.log.Debug("no ballast", zap.Error(err)) // tried again a second later
 		_ = n.cfg.FS.Remove(n.ballastName())
+		return
 	}
+	n.ballasted = true
 }
 
 func (n *Node) makeBallast() error {
@@ -169,6 +171,7 @@ func (n *Node) makeBallast() error {
 func (n *Node) dropBallast() {
 	n.ballast.Lock()
 	defer n.ballast.Unlock()
+	n.ballasted = false
 	if err := n.cfg.FS.Remove(n.ballastName()); err == nil {
 		n.log.Warn("disk full: the ballast is given up, so that deletions go on")
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -33,12 +34,14 @@ const (
 type store struct {
 	db      *pebble.DB
 	written atomic.Uint64 // batches committed
+	trouble chan error    // holds the error of a flush that Pebble repeats, for close
 
 	mu      sync.Mutex // one flush at a time; guards flushed
 	flushed uint64     // of written, at the last flush
 }
 
 func openStore(fs vfs.FS, dir string, log *zap.Logger) (*store, error) {
+	s := &store{trouble: make(chan error, 1)}
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
 	o := &pebble.Options{
@@ -49,6 +52,7 @@ func openStore(fs vfs.FS, dir string, log *zap.Logger) (*store, error) {
 		MaxOpenFiles:       500,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             pebbleLog{log.Named("store")},
+		EventListener:      &pebble.EventListener{BackgroundError: s.backgroundError},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -57,7 +61,7 @@ func openStore(fs vfs.FS, dir string, log *zap.Logger) (*store, error) {
 	if err != nil {
 		return nil, ovs.E("arakoon.openStore", ovs.KindIO, dir, err)
 	}
-	s := &store{db: db}
+	s.db = db
 	if err := s.checkVersion(); err != nil {
 		db.Close()
 		return nil, err
@@ -106,8 +110,40 @@ func (s *store) flush() error {
 	return nil
 }
 
+// flushPause is what Pebble waits before it repeats a flush that failed. It does so for ever, at once, with its lock held.
+const flushPause = 10 * time.Millisecond
+
+func (s *store) backgroundError(err error) {
+	select {
+	case s.trouble <- err:
+	default:
+	}
+	time.Sleep(flushPause)
+}
+
+// close flushes once: on a full disk it gives up, since all is in Raft's log too.
 func (s *store) close() error {
-	return errors.Join(s.flush(), s.db.Close())
+	return errors.Join(s.tryFlush(), s.db.Close())
+}
+
+func (s *store) tryFlush() error {
+	if s.written.Load() == s.flushed {
+		return nil
+	}
+	select {
+	case <-s.trouble: // of an earlier flush
+	default:
+	}
+	done, err := s.db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case err := <-s.trouble:
+		return err
+	}
 }
 
 // get reads one key; the value is the caller's.

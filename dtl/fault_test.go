@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -199,6 +200,11 @@ func TestStartWithoutRoom(t *testing.T) {
 	disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 2 * 2, Err: syscall.ENOSPC})
 	l := mustOpen(t, cfg)
 	ref, last := logtest.Ref(1), ovs.RecordNo(0)
+	for made := 0; made < 2; runtime.Gosched() {
+		l.mu.Lock()
+		made = len(l.all)
+		l.mu.Unlock()
+	}
 	for {
 		r, done := logtest.Record(ref, last+1, 4096)
 		r.Urgent, r.Admitted = true, func(*ovs.Record, error) {}

@@ -256,14 +256,10 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 	l.settle(g)
 }
 
-// firstSlot makes a segment where there is none to begin in. A log in which something stands opens without one too: its owners
-// are to bring that to the backend, which gives room.
+// firstSlot makes the first segment of an empty log, so that there is one to begin in. A log in which something stands opens
+// without one: the preparer sees to it, and where there is no space its owners bring to the backend what it holds.
 func (l *Log) firstSlot() error {
-	if l.open != nil || len(l.slots) > 0 || len(l.all) == l.slotsMost {
-		return nil
-	}
-	l.preparer <- struct{}{} // it tries again
-	if len(l.live) > 0 {
+	if len(l.live) > 0 || len(l.slots) > 0 || len(l.all) == l.slotsMost {
 		return nil
 	}
 	s, err := l.makeSlot(l.slotNext)

@@ -282,7 +282,7 @@ func TestReserveWithoutGrowth(t *testing.T) {
 	for _, backendFull := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			disk := vfs.NewFault(vfs.NewCrash(1), rand.New(rand.NewPCG(1, 1)), nil)
-			disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 2 * 3, Err: syscall.ENOSPC})
+			disk.Add(vfs.Rule{Op: vfs.OpWrite, Path: "segment-*.new", Skip: 2 * 2, Err: syscall.ENOSPC})
 			l, err := Open(Config{
 				FS: disk, Dir: "log", Size: 4 << 20, SegmentSize: 128 << 10, Memory: 1 << 20, Rand: strings.NewReader("identity"),
 				Full: func() bool { return backendFull },
@@ -292,12 +292,16 @@ func TestReserveWithoutGrowth(t *testing.T) {
 			}
 			defer l.Close()
 			hog := newClient(l, 1)
+			if err := hog.write(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the preparer finds out that there is no space
 			for hog.write() == nil {
 			}
 			if s := l.Stats(); backendFull && s.Used > s.Size*8/10 {
 				t.Errorf("a full backend leaves %d of %d bytes", s.Size-s.Used, s.Size)
 			}
-			urgent, done := logtest.Record(logtest.Ref(2), 1, 4096)
+			urgent, done := logtest.Record(logtest.Ref(2), 1, 1000)
 			urgent.Urgent = true
 			start := time.Now()
 			logtest.Admit(t, l, urgent)
@@ -309,11 +313,8 @@ func TestReserveWithoutGrowth(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.Release(hog.ref, hog.number)
-			large, done := logtest.Record(logtest.Ref(3), 1, l.MaxRecord())
-			logtest.Admit(t, l, large)
-			l.Append(large)
-			if err := <-done; err != nil {
-				t.Fatal(err)
+			if !backendFull {
+				logtest.Write(t, l, logtest.Ref(3), 1, l.MaxRecord())
 			}
 		})
 	}

@@ -41,26 +41,24 @@ func (f *file) startFlush() {
 
 type flusher struct{ f *file }
 
-// Run flushes interval after interval and answers those who waited, until nobody asked again.
+// Run flushes all cut intervals and answers those who waited. Whoever asked meanwhile has it queued anew, behind other files.
 func (j flusher) Run() {
 	f := j.f
 	defer f.ended.Done()
-	for {
-		f.mu.Lock()
-		waiters := f.waiters
-		f.waiters, f.again = nil, false
-		f.mu.Unlock()
-		err := f.flushAll()
-		for _, w := range waiters {
-			w <- err
-		}
-		f.mu.Lock()
-		if !f.again && len(f.waiters) == 0 {
-			f.flushing = false
-			f.mu.Unlock()
-			return
-		}
-		f.mu.Unlock()
+	f.mu.Lock()
+	waiters := f.waiters
+	f.waiters, f.again = nil, false
+	f.mu.Unlock()
+	err := f.flushAll()
+	for _, w := range waiters {
+		w <- err
+	}
+	f.mu.Lock()
+	f.flushing = false
+	more := f.again || len(f.waiters) > 0
+	f.mu.Unlock()
+	if more {
+		f.startFlush()
 	}
 }
 

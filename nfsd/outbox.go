@@ -139,8 +139,7 @@ func (o *outbox) take() bool {
 	return n > 0
 }
 
-// write sends what was taken and frees it. After a failure the connection is of no use; that is known before what the
-// calls held is given back, so that a reader which waited for it does nothing more for a client that is gone.
+// write sends what was taken and frees it. After a failure the connection is of no use.
 func (o *outbox) write() {
 	bufs := o.bufs[:0]
 	for _, c := range o.taken {

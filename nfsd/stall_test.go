@@ -1,6 +1,7 @@
 package nfsd
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 	"testing"
@@ -116,12 +117,20 @@ func TestTheServersOwnWaitIsNoStall(t *testing.T) {
 		defer end()
 		fh := c.file(c.root(), "f")
 		data := pattern(ovs.MaxIO, 1)
-		rec := c.record(nfsNumber, 3, 7, &nfsv3.Write3args{File: fh, Count: uint32(len(data)), Stable: nfsv3.FILE_SYNC, Data: data})
-		s.bytes.used.Add(s.cfg.AllBytes) // others have all memory
-		go func() { _, _ = c.nc.Write(marked(rec)) }()
-		time.Sleep(2 * s.cfg.StallTimeout)
-		s.bytes.give(s.cfg.AllBytes)
-		mustBe[*nfsv3.Write3res_NFS3_OK](t, decode(t, c.results(), nfsv3.ReadWrite3res))
+		for _, first := range []int{10, 0} { // bytes in a fragment before the others
+			rec := c.record(nfsNumber, 3, 7, &nfsv3.Write3args{File: fh, Count: uint32(len(data)), Stable: nfsv3.FILE_SYNC, Data: data})
+			if first > 0 {
+				if _, err := c.nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(first)), rec[:first]...)); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // the reader waits for more of the record
+			}
+			s.bytes.used.Add(s.cfg.AllBytes) // others have all memory
+			go func() { _, _ = c.nc.Write(marked(rec[first:])) }()
+			time.Sleep(2 * s.cfg.StallTimeout)
+			s.bytes.give(s.cfg.AllBytes)
+			mustBe[*nfsv3.Write3res_NFS3_OK](t, decode(t, c.results(), nfsv3.ReadWrite3res))
+		}
 	})
 }
 

@@ -100,14 +100,15 @@ func (u *user) story(said map[string]string) error {
 		return err
 	}
 	said["g"] = "old"
-	mode := uint32(0o600)
+	mode, half := uint32(0o600), uint64(2)
 	steps := []func() error{
 		func() error { _, _, err := u.fs.Link(u.rq, f, e, "l"); return err },
 		func() error { _, err := u.fs.SetAttr(u.rq, f, &ovs.SetAttr{Mode: &mode}); return err },
 		func() error { _, _, err := u.fs.Rename(u.rq, d, "e", ovs.RootID, "e"); return err },
 		func() error { delete(said, "f"); delete(said, "g"); return nil },
 		func() error { _, _, err := u.fs.Rename(u.rq, ovs.RootID, "f", ovs.RootID, "g"); return err },
-		func() error { said["g"] = "data"; return nil },
+		func() error { _, err := u.fs.SetAttr(u.rq, f, &ovs.SetAttr{Size: &half}); return err },
+		func() error { said["g"] = "da"; return nil },
 		func() error { _, err := u.fs.Remove(u.rq, e, "l"); return err },
 		func() error { _, err := u.fs.Rmdir(u.rq, ovs.RootID, "d"); return err },
 		func() error { delete(said, "g"); return nil },

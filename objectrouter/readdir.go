@@ -34,7 +34,7 @@ func (r *Router) ReadDir(q *ovs.Request, dir ovs.ObjectID, cookie uint64, attrs 
 			continue
 		}
 		if attrs {
-			r.optional(r.loadMany(ctx, []ovs.ObjectID{e.ID})[0], &e)
+			r.optional(&r.loadMany(ctx, []ovs.ObjectID{e.ID})[0], &e, new(ovs.Attr))
 		}
 		if !yield(&e) {
 			return false, nil
@@ -72,12 +72,13 @@ func (r *Router) list(ctx context.Context, page []ovs.Pair, attrs bool, yield fu
 		ids[i] = e.id
 	}
 	var all []known
+	var shown []ovs.Attr
 	if attrs {
-		all = r.loadMany(ctx, ids)
+		all, shown = r.loadMany(ctx, ids), make([]ovs.Attr, len(page))
 	}
 	for i := range entries {
 		if attrs {
-			r.optional(all[i], &entries[i])
+			r.optional(&all[i], &entries[i], &shown[i])
 		}
 		if !yield(&entries[i]) {
 			return false, 0, nil
@@ -88,10 +89,9 @@ func (r *Router) list(ctx context.Context, page []ovs.Pair, attrs bool, yield fu
 }
 
 // optional adds the attributes where they are known at once.
-func (r *Router) optional(k known, e *ovs.DirEntry) {
-	var a ovs.Attr
-	if k.rec != nil && r.shown(&k, &a) {
-		e.Attr = &a
+func (r *Router) optional(k *known, e *ovs.DirEntry, a *ovs.Attr) {
+	if k.rec != nil && r.shown(k, a) {
+		e.Attr = a
 	}
 }
 

@@ -55,11 +55,12 @@ func (r *Router) Rename(q *ovs.Request, fromDir ovs.ObjectID, from string, toDir
 	return r.dirWcc(fromDir, index), r.dirWcc(toDir, index), nil
 }
 
-// together says errAgain unless both names of m are there at one moment: they were read one after the other.
+// together says errAgain unless both names of m were there at one moment. They were read one after the other: if the first
+// still stands, it stood when the second was read.
 func (r *Router) together(ctx context.Context, m *move) error {
-	v, err := r.reg.MultiGet(ctx, [][]byte{entryKey(m.from.id, m.fromName), entryKey(m.to.id, m.toName)})
-	if err == nil && !(bytes.Equal(v[0], m.src.entry.encode()) && bytes.Equal(v[1], m.dst.entry.encode())) {
-		err = errAgain
+	v, err := r.reg.Get(ctx, entryKey(m.from.id, m.fromName))
+	if ovs.Is(err, ovs.KindNotFound) || err == nil && !bytes.Equal(v, m.src.entry.encode()) {
+		return errAgain
 	}
 	return err
 }

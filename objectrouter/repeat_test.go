@@ -257,4 +257,9 @@ func TestRepeatedAcrossAges(t *testing.T) {
 		t.Fatal(err)
 	}
 	attrOf(t, r, id)
+	w.now.Add(int64(repeatAge)) // the second came in the age before this one
+	if _, err := r.Remove(xid(1), ovs.RootID, "f"); err != nil {
+		t.Fatal(err)
+	}
+	attrOf(t, r, id)
 }

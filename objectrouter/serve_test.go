@@ -255,8 +255,8 @@ func TestHalted(t *testing.T) {
 	if h := r.Halted(); len(h) != 1 || h[0].ID != id || !ovs.Is(h[0].Err, ovs.KindIO) {
 		t.Fatalf("halted: %v", h)
 	}
-	if a := attrOf(t, r, id); a.ID != id {
-		t.Fatalf("%+v", a)
+	if a := attrOf(t, r, id); a.ID != id || a.Size == 0 {
+		t.Fatalf("%+v: a client would not read it, and think it empty", a)
 	}
 	if _, err := r.Remove(u.rq, ovs.RootID, "bad"); err != nil {
 		t.Fatal(err)

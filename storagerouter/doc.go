@@ -22,6 +22,7 @@ One process, one data directory:
 	data/ports.json    ports of the running server
 	data/raft/ …       arakoon
 	data/log/ …        the write log
+	data/log.lost-…    what stood in the place of one whose loss was accepted
 	data/asd/N/ …      the disks of the embedded backend
 
 Start: directory, Raft, log (is it the one we left?), backend, vPools (every start is a take-over), NFS, REST. Stop goes the

@@ -41,7 +41,7 @@ func (v *volume) maintain() error {
 	if !v.due() {
 		return nil
 	}
-	if err := v.settle(v.ctx); err != nil {
+	if err := v.drain(v.ctx); err != nil {
 		return err
 	}
 	if v.dueTLog() {
@@ -217,7 +217,7 @@ func (v *volume) Rest(ctx context.Context) ([]ovs.Update, error) {
 		return nil, ovs.E(op, ovs.KindTimeout, v.claim.Ref, ctx.Err())
 	}
 	defer func() { <-f.gate }()
-	if err := v.settle(ctx); err != nil {
+	if err := v.drain(ctx); err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, v.claim.Ref, err)
 	}
 	if _, rest := v.tail.Last(); !rest {

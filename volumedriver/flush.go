@@ -289,8 +289,8 @@ func (f *flusher) complete() []*job {
 	return nil
 }
 
-// settle waits until no PUT is under way: stands, map and delta do not move then. gate is held.
-func (v *volume) settle(ctx context.Context) error {
+// drain waits until no PUT is under way: stands, map and delta do not move then. gate is held.
+func (v *volume) drain(ctx context.Context) error {
 	f := &v.flush
 	for {
 		f.mu.Lock()

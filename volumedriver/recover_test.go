@@ -58,9 +58,7 @@ func TestLatePutIsIgnored(t *testing.T) {
 	}
 	write(t, n, 0, pattern(4, 10), ovs.FileSync)
 	flush(t, n)
-	if exists(w, scoName(2, 1)) {
-		t.Error("the late SCO is still there")
-	}
+	until(t, "the late SCO is deleted", func() bool { return !exists(w, scoName(2, 1)) })
 	n.Close()
 }
 

@@ -17,7 +17,7 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // The Identity file is one line of text: format, id, start number, CRC32C of what stands before it. An operator may cat
-// it; docs/format/asd.md describes it.
+// it; docs/format/fragment.md describes it.
 const identityFormat = "ovs-asd 1 %016x %d "
 
 func (i Identity) encode() []byte {

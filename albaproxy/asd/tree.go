@@ -19,7 +19,7 @@ func (d *Directory) makeDir(k Key) error {
 	if d.dirs[k.dir()] != nil {
 		return nil
 	}
-	dir := path.Join(d.root, fragments, k.dir())
+	dir := path.Join(d.tree, k.dir())
 	if err := d.fs.MkdirAll(dir, directoryPerm); err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (d *Directory) makeDir(k Key) error {
 
 // know registers a directory that stands. mu is held for writing.
 func (d *Directory) know(k Key) {
-	dir := path.Join(d.root, fragments, k.dir())
+	dir := path.Join(d.tree, k.dir())
 	d.dirs[k.dir()] = &group{sync: func() error { return d.fs.SyncDir(dir) }}
 	d.newest[k.Namespace] = max(d.newest[k.Namespace], k.Epoch)
 }
@@ -46,7 +46,7 @@ func (d *Directory) dropEmpty(k Key) error {
 	if k.Epoch >= d.newest[k.Namespace] || d.dirs[k.dir()] == nil {
 		return nil
 	}
-	dir := path.Join(d.root, fragments, k.dir())
+	dir := path.Join(d.tree, k.dir())
 	if left, err := d.fs.ReadDir(dir); err != nil || len(left) > 0 {
 		return err
 	}
@@ -75,11 +75,11 @@ func (d *Directory) sweep() error {
 		}
 		for _, e := range epochs {
 			k := Key{Namespace: ns, Epoch: e}
-			if err := d.fs.Remove(path.Join(d.root, fragments, k.dir())); err == nil {
+			if err := d.fs.Remove(path.Join(d.tree, k.dir())); err == nil {
 				delete(d.dirs, k.dir())
 			}
 		}
-		if err := d.fs.Remove(path.Join(d.root, fragments, dir)); err == nil {
+		if err := d.fs.Remove(path.Join(d.tree, dir)); err == nil {
 			delete(d.newest, ns)
 		}
 	}
@@ -98,7 +98,7 @@ func (d *Directory) numbers(dir string, digits int) ([]uint64, error) {
 }
 
 func (d *Directory) names(dir string, digits int) ([]string, error) {
-	entries, err := d.fs.ReadDir(path.Join(d.root, fragments, dir))
+	entries, err := d.fs.ReadDir(path.Join(d.tree, dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

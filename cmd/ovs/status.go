@@ -9,6 +9,9 @@ import (
 	"ovs/framework/client"
 )
 
+// haltedShown bounds the halted objects listed of one vPool: when a log fails, they all are.
+const haltedShown = 20
+
 // statusCommand shows how the node that serves a data directory is.
 func statusCommand() *cobra.Command {
 	var data string
@@ -42,7 +45,11 @@ func statusCommand() *cobra.Command {
 			fmt.Fprintf(out, "backend  %s: %d GiB of %d GiB free on %d ASDs\n", s.Backend.Name, s.Backend.FreeBytes>>30, s.Backend.TotalBytes>>30, s.Backend.ASDs)
 			for _, p := range s.VPools {
 				fmt.Fprintf(out, "vPool    %s exported as %s: %d objects served, %d recovering, %d halted\n", p.Name, p.Export, p.Serving, p.Recover, len(p.Halted))
-				for _, h := range p.Halted {
+				for i, h := range p.Halted {
+					if i == haltedShown {
+						fmt.Fprintf(out, "  and %d more: --json shows all\n", len(p.Halted)-i)
+						break
+					}
 					reads := "not served"
 					if h.Reads {
 						reads = "read only"

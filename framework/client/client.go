@@ -48,7 +48,7 @@ func ForData(dir string) (*Client, error) {
 	}
 	ports, err := ReadPorts(dir)
 	if err != nil {
-		return nil, ovs.E(op, ovs.KindNotFound, dir, fmt.Errorf("no server runs on it: %w", err))
+		return nil, ovs.E(op, ovs.KindNotFound, dir, fmt.Errorf("no server runs on it, or it is still starting: %w", err))
 	}
 	if ports.Host == "" {
 		ports.Host = "127.0.0.1"

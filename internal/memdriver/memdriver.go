@@ -29,6 +29,8 @@ type content struct {
 	last  ovs.RecordNo
 	epoch ovs.Epoch // the newest that an operation came under
 	open  int       // objects served and not closed
+
+	halted error // why it takes no changes; until it is recovered
 }
 
 // Store holds what objects contain. Its fields are set before it is used.
@@ -78,6 +80,13 @@ func (s *Store) Flushes() int {
 	return s.flushes
 }
 
+// Halt has an object take no more changes until it is recovered.
+func (s *Store) Halt(id ovs.ObjectID, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[id].halted = cause
+}
+
 func (s *Store) blame(format string, args ...any) {
 	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
 }
@@ -122,6 +131,7 @@ func (d *Driver) Recover(ctx context.Context, c ovs.Claim) (ovs.Recovery, error)
 		s.blame("object %v recovered under epoch %d after %d", c.Ref, c.Epoch, s.objects[c.Object].epoch)
 	}
 	s.objects[c.Object].open++
+	s.objects[c.Object].halted = nil
 	return ovs.Recovery{
 		Close:  []ovs.Update{ovs.AssertExists(ovs.HeadKey(c.Object)), ovs.Set(ovs.HeadKey(c.Object), head(c.Epoch))},
 		Object: &Object{store: s, claim: c},
@@ -169,6 +179,9 @@ func (o *Object) use(op string, change bool) (*content, error) {
 		s.blame("%s of %v under epoch %d, when %d was there", op, o.claim.Ref, o.claim.Epoch, c.epoch)
 	}
 	c.epoch = o.claim.Epoch
+	if c.halted != nil && op != "Read" {
+		return nil, ovs.E("memdriver."+op, ovs.KindIO, o.claim.Ref, c.halted)
+	}
 	if s.Registry != nil && change {
 		v, err := s.Registry.Get(context.Background(), o.claim.Entry.Key)
 		if err == nil && !bytes.Equal(v, o.claim.Entry.Value) {
@@ -287,7 +300,7 @@ func (o *Object) Live() ovs.Live {
 	if c == nil {
 		return ovs.Live{}
 	}
-	return ovs.Live{Size: c.size, Used: uint64(len(c.pages)) * page, Time: c.time}
+	return ovs.Live{Size: c.size, Used: uint64(len(c.pages)) * page, Time: c.time, Halted: c.halted}
 }
 
 // Flush counts.

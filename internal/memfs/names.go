@@ -145,14 +145,13 @@ func (fs *FS) existing(r *ovs.Request, n *node, name string, c *ovs.Create) (ovs
 	if n.attr.Type != ovs.TypeReg {
 		return ovs.Attr{}, exists
 	}
-	if c.Attr.Size != nil {
+	if c.Attr.Size != nil && *c.Attr.Size == 0 {
 		s := ovs.SetAttr{Size: c.Attr.Size}
 		if err := fs.maySet(&r.Cred, n, &s); err != nil {
 			return ovs.Attr{}, err
 		}
-		if *s.Size != n.attr.Size && *s.Size == 0 {
-			fs.apply(&r.Cred, n, &s)
-		}
+		n.hasVerf = false
+		fs.apply(&r.Cred, n, &s)
 	}
 	return n.attr, nil
 }

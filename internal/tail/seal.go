@@ -90,12 +90,7 @@ func (s *Sealed) Wait(ctx context.Context) error {
 func (s *Sealed) Each(f func(off, n uint64, e Extent) bool) { s.index.Each(f) }
 
 // ReadAt reads the data of an extent of s.
-func (s *Sealed) ReadAt(e Extent, dst []byte) error {
-	if s.t.cfg.Log.TryReadAt(e.Pos, dst) {
-		return nil
-	}
-	return s.t.cfg.Log.ReadAt(e.Pos, dst)
-}
+func (s *Sealed) ReadAt(e Extent, dst []byte) error { return s.t.cfg.Log.ReadAt(e.Pos, dst) }
 
 // ReadUnder fills dst from off with the object as it was before the interval's first record: from older intervals, and
 // Below under them.

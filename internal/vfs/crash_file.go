@@ -224,7 +224,9 @@ func (f *crashFile) flush(op Op) error {
 func (f *crashFile) failSync() {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	f.n.failSync()
+	if !f.d.dead() { // after a kill another disk has the node
+		f.n.failSync()
+	}
 }
 
 func (f *crashFile) Close() error {

@@ -91,10 +91,10 @@ func TestSettingsThatHideData(t *testing.T) {
 	without := s
 	without.Args = append(slices.Clone(s.Args), "--config", file)
 	p := start(t, without)
+	stop(t, p) // then all has been said
 	if said := p.Tail(); !strings.Contains(said, "vPool vpool1 is there but not served") {
 		t.Errorf("it does not say so:\n%s", said)
 	}
-	stop(t, p)
 	stands(t, s)
 }
 

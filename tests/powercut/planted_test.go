@@ -26,7 +26,14 @@ var orders = []Plant{
 }
 
 // needless are the sites whose flush may be left out, as far as this proof can see, and why.
-var needless = map[string]string{}
+var needless = map[string]string{
+	"an interval goes to the backend before it is flushed": "what an SCO holds past the end of the log was acknowledged to nobody, or UNSTABLE, and a start takes the SCO " +
+		"as it stands; the wait is for a flush that fails: what was answered with an error must not come back",
+	"no flush: asd namespace directory, in albaproxy/asd.(*Directory).dropEmpty": "a directory that comes back is empty, and the next start removes it",
+	"no flush: asd's own directory, in albaproxy/asd.Open":                       "the identity's flush of the same directory follows, before anything is put",
+	"no flush: data directory, in storagerouter.(*Core).openBackend": "the log's flush of the same directory follows at a first start; ASDs that are gone before it held nothing, " +
+		"though the registry goes on to name them",
+}
 
 // TestPlanted: each flush of the product is left out in turn, and each order turned round; each must be noticed within a
 // bounded number of seeds, or stand in needless. What it finds goes into the proof's report.
@@ -54,7 +61,7 @@ func TestPlanted(t *testing.T) {
 		if p.tried(plant.Name) {
 			continue
 		}
-		c, err := Catch(plant, plan, 12)
+		c, err := Catch(plant, plan, 24)
 		c.Needless = needless[plant.Name]
 		switch {
 		case err != nil && c.Needless == "":

@@ -325,7 +325,17 @@ func (r *run) follow(p *picture, rnd *rand.Rand) error {
 	}
 	h := newHistory(l, rnd)
 	h.wasCramped = p.cramped // the node learns of its room twice a second
-	if rnd.IntN(4) > 0 {
+	killed := p.w.twins != nil && rnd.IntN(4) == 0
+	switch {
+	case killed: // between write and flush of a batch: the next start finds it, and a later cut must not take it away
+		at := 1 + rnd.IntN(20)
+		written := l.points.counts()["log written"]
+		l.points.look(func(name string, n int) {
+			if name == "log written" && n == written+at {
+				l.disk.Kill()
+			}
+		})
+	case rnd.IntN(3) > 0:
 		l.disk.CutAt(1 + rnd.IntN(1500))
 	}
 	err = h.run(40+rnd.IntN(40), nil)
@@ -344,7 +354,7 @@ func (r *run) follow(p *picture, rnd *rand.Rand) error {
 		t.Second++
 		t.Acks.add(&h.acks)
 	})
-	if l, err = r.recover(p.w, d, rnd, false); err != nil {
+	if l, err = r.recover(p.w, d, rnd, killed); err != nil {
 		return fmt.Errorf("after the second history: %w", err)
 	}
 	_, err = l.cut()

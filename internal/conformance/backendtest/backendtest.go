@@ -395,6 +395,8 @@ func testCancelled(t *testing.T, b ovs.Backend) {
 	cancel()
 	_, err := b.Put(ctx, "ns", "y", []byte("y"), ovs.PutOptions{})
 	want(t, err, ovs.KindTimeout)
+	_, err = b.Get(ctx, "ns", "x", 0, make([]byte, 1))
+	want(t, err, ovs.KindTimeout)
 	_, err = b.List(ctx, "ns", "", "", 1)
 	want(t, err, ovs.KindTimeout)
 	want(t, b.Delete(ctx, "ns", "x"), ovs.KindTimeout)

@@ -172,7 +172,15 @@ func testWcc(s *session) {
 			s.Fatalf("%s: after %+v, it is %+v", what, w.After, after)
 		}
 	}
-	d := s.mkdir(root, "d")
+	d, sized := s.mkdir(root, "d"), s.file(root, "sized")
+	for _, size := range []uint64{10, 10, 0} {
+		check("SetAttr of the size", sized, func() (ovs.Wcc, error) {
+			return s.fs.SetAttr(s.req(), sized, &ovs.SetAttr{Size: &size})
+		})
+	}
+	check("SetAttr of the mode", sized, func() (ovs.Wcc, error) {
+		return s.fs.SetAttr(s.req(), sized, &ovs.SetAttr{Mode: ptr(uint32(0o600))})
+	})
 	check("Create", root, func() (ovs.Wcc, error) {
 		_, w, err := s.fs.Create(s.req(), root, "f", &ovs.Create{Type: ovs.TypeReg, How: ovs.Guarded})
 		return w, err

@@ -141,6 +141,19 @@ func testCreateExisting(s *session) {
 	if s.find(root, "d") != d {
 		s.Fatal("the directory changed")
 	}
+	// It is a SETATTR of the size: w is needed for it and for nothing else, and it ends an EXCLUSIVE create.
+	x := ovs.Create{Type: ovs.TypeReg, How: ovs.Exclusive, Verf: 7}
+	_, err = s.create(root, "x", x)
+	s.must("Create", err)
+	u := s.as(7, 7)
+	_, err = u.create(root, "x", ovs.Create{Type: ovs.TypeReg, Attr: ovs.SetAttr{Size: ptr(uint64(99))}})
+	s.must("UNCHECKED without w", err)
+	_, err = u.create(root, "x", ovs.Create{Type: ovs.TypeReg, Attr: ovs.SetAttr{Size: ptr(uint64(0))}})
+	s.want("UNCHECKED with size 0 without w", ovs.KindAccess, err)
+	_, err = s.create(root, "x", ovs.Create{Type: ovs.TypeReg, Attr: ovs.SetAttr{Size: ptr(uint64(0))}})
+	s.must("UNCHECKED with size 0", err)
+	_, err = s.create(root, "x", x)
+	s.want("the EXCLUSIVE create after it", ovs.KindExists, err)
 }
 
 func testExclusive(s *session) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) ovs.Registry) {
 		{"Numbers", numbers},
 		{"Stamps", stamps},
 		{"Prefixes", prefixes},
+		{"Big prefix", bigPrefix},
 		{"Range", ranges},
 		{"Limits", limits},
 		{"Big reads", bigReads},
@@ -123,6 +125,8 @@ func reads(x *fixture) {
 	if err != nil || len(many) != 3 || many[0] == nil || many[1] != nil || string(many[2]) != "1" {
 		x.Fatalf("multi-get: %q, %v", many, err)
 	}
+	x.is("", "-")
+	x.is(strings.Repeat("a", 2000), "-")
 	if many, err = x.MultiGet(x.ctx, nil); err != nil || len(many) != 0 {
 		x.Fatalf("multi-get of nothing: %q, %v", many, err)
 	}

@@ -55,6 +55,30 @@ func prefixes(x *fixture) {
 	if got := x.all(); got != "o= q= \xff= " {
 		x.Fatalf("%q", got)
 	}
+	n := 0
+	if err := ovs.Scan(x.ctx, x, []byte("\xff"), func(ovs.Pair) error { n++; return nil }); err != nil || n != 1 {
+		x.Fatalf("scan of the last prefix: %d pairs, %v", n, err)
+	}
+}
+
+// bigPrefix: a sequence deletes at most 100,000 keys by prefix, in all its steps together.
+func bigPrefix(x *fixture) {
+	for _, half := range []string{"a", "b"} {
+		u := make([]ovs.Update, 50_000)
+		for i := range u {
+			u[i] = ovs.Set(fmt.Appendf(nil, "p%s%05d", half, i), nil)
+		}
+		x.do(u...)
+	}
+	x.do(set("pc", ""))
+	x.fails(ovs.KindTooBig, set("q", ""), ovs.DeletePrefix([]byte("p")))
+	x.fails(ovs.KindTooBig, ovs.DeletePrefix([]byte("pa")), ovs.DeletePrefix([]byte("pb")), ovs.DeletePrefix([]byte("pc")))
+	x.is("q", "-")
+	x.is("pa00000", "")
+	x.do(ovs.Delete([]byte("pc")), ovs.DeletePrefix([]byte("p")), ovs.AssertNone([]byte("p")))
+	if got := x.all(); got != "" {
+		x.Fatal(got)
+	}
 }
 
 func ranges(x *fixture) {
@@ -98,6 +122,9 @@ func ranges(x *fixture) {
 		if got := strings.Join(keys, " "); got != c.want {
 			x.Errorf("%+v gave %s", c, got)
 		}
+	}
+	if pairs, err := x.Range(x.ctx, ovs.RangeOptions{To: []byte{}, Limit: 9}); err != nil || len(pairs) > 0 {
+		x.Errorf("before the empty key: %s, %v", text(pairs), err)
 	}
 	n := 0
 	if err := ovs.Scan(x.ctx, x, []byte("k1"), func(ovs.Pair) error { n++; return nil }); err != nil || n != 10 {

@@ -6,8 +6,8 @@ Package dragonfs lets Dragonboat v4 run on any vfs.FS: its Raft log (Pebble v1),
 
 New is for config.NodeHostConfig.Expert.FS. Traps of the pinned version: its log store panics over any FS that is not one
 of lni/vfs's own; NewNodeHost swallows a panic whose value is not an error, and returns no host and no error; a power cut
-during the very first NewNodeHost may leave a half-written flag file, over which every later one panics so. On a dead disk
-Dragonboat panics: see Crash.RunOn.
+during the very first NewNodeHost may leave a half-written flag file, over which every later one panics so (package arakoon removes
+it before). On a dead disk Dragonboat panics: see Crash.RunOn.
 */
 package dragonfs
 
