@@ -28,6 +28,7 @@ func TestEnterOfDismissed(t *testing.T) {
 type restless struct {
 	ovs.Object
 	onFlush, onRest func()
+	hang            bool // Rest does not end before its time is over
 }
 
 func (o *restless) Flush(context.Context) error {
@@ -35,8 +36,11 @@ func (o *restless) Flush(context.Context) error {
 	return nil
 }
 
-func (o *restless) Rest(context.Context) ([]ovs.Update, error) {
+func (o *restless) Rest(ctx context.Context) ([]ovs.Update, error) {
 	o.onRest()
+	if o.hang {
+		<-ctx.Done()
+	}
 	return nil, ovs.E("restless", ovs.KindBusy, nil, nil)
 }
 
@@ -71,6 +75,53 @@ func TestRelieveDuringRest(t *testing.T) {
 		synctest.Wait()
 		if !flushed.Load() || r.table.get(id).relieve.Load() {
 			t.Fatal("the plea was lost")
+		}
+		w.end(r)
+	})
+}
+
+// TestRestWaitsOpen: an object that is ready to rest answers while another one of its batch cannot be flushed, and one whose
+// Rest does not end does so soon.
+func TestRestWaitsOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		r := w.router()
+		u := newUser(r)
+		ready, stuck := u.file(t, "ready"), u.file(t, "stuck")
+		flushing, gate := make(chan struct{}), make(chan struct{})
+		(&restless{onFlush: func() {
+			select {
+			case flushing <- struct{}{}:
+			default:
+			}
+			<-gate
+		}, onRest: func() {}}).serve(r, stuck)
+		var rests atomic.Int64
+		held := &restless{onFlush: func() {}}
+		held.onRest = func() { rests.Add(1) }
+		answered := func(id ovs.ObjectID) time.Duration {
+			began, done := time.Now(), make(chan error, 1)
+			rq := *u.rq
+			rq.Deadline = began.Add(5 * time.Minute)
+			r.Read(&ovs.Read{Request: rq, File: id, Dst: make([]byte, 4), Done: func(o *ovs.Read) { done <- o.Err }})
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		<-flushing
+		time.Sleep(time.Second) // so that whatever can go on with the other one has
+		if d := answered(ready); d > time.Second {
+			t.Errorf("a READ waited %v for the flush of another object", d)
+		}
+		close(gate)
+		held.serve(r, ready)
+		held.hang = true
+		for rests.Load() == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if d := answered(ready); d > gateLimit+time.Second {
+			t.Errorf("a READ waited %v for a Rest that does not end", d)
 		}
 		w.end(r)
 	})

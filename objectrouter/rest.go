@@ -15,6 +15,7 @@ const (
 	restBatch   = 16               // objects brought to rest in one sequence
 	restAtOnce  = 4                // of them flushed at a time
 	restLimit   = time.Minute      // for one batch
+	gateLimit   = 5 * time.Second  // of it with the gates closed
 	flushLimit  = 10 * time.Minute // for a flush that the log asked for
 	restBytes   = 512 << 10        // in one sequence
 	ticksToRest = 12               // the clock of last uses is that coarse
@@ -126,46 +127,56 @@ func (r *Router) restIdle() {
 	}
 }
 
-// resting is an object on its way to rest: its Rest went through, so it takes no more operations.
+// resting is an object on its way to rest.
 type resting struct {
-	n *node
-	u []ovs.Update
+	n    *node
+	used int64        // its last use, when it was found idle
+	u    []ovs.Update // of its Rest, which went through: it takes no more operations
 }
 
-// restSome flushes a few objects and makes them clean in one sequence.
+// restSome flushes a few objects, which may take as long as the backend does, and then closes their gates, rests them and
+// makes them clean in one sequence.
 func (r *Router) restSome(batch []*node) {
 	ctx, cancel := context.WithTimeout(r.ctx, restLimit)
 	defer cancel()
-	done := make([]resting, len(batch))
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, restAtOnce)
+	list := make([]resting, len(batch))
 	for i, n := range batch {
+		list[i] = resting{n: n, used: n.used.Load()}
 		r.table.pin(n.id)
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			if !n.seize() {
-				r.table.unpin(n)
-				return
-			}
-			u, err := r.restOne(ctx, n, n.used.Load())
-			if err != nil || u == nil {
-				r.release(n)
-				r.table.unpin(n)
-				return
-			}
-			done[i] = resting{n, u}
-		})
+		defer r.table.unpin(n)
 	}
-	wg.Wait()
-	done = slices.DeleteFunc(done, func(d resting) bool { return d.n == nil })
-	r.makeClean(ctx, done)
-	for _, d := range done {
+	list = together(list, func(d *resting) bool { return r.flushIdle(ctx, d) })
+	closed, open := context.WithTimeout(ctx, gateLimit)
+	list = together(list, func(d *resting) bool { return r.restOne(closed, d) })
+	open()
+	r.makeClean(ctx, list)
+	for _, d := range list {
 		// Also where the sequence failed: a rested object takes no operations, so whoever comes takes it from its entry.
 		r.dismiss(d.n)
 		r.release(d.n)
-		r.table.unpin(d.n)
 	}
+}
+
+// together does a step for each, a few at a time, and keeps those for which it succeeds.
+func together(list []resting, step func(d *resting) bool) []resting {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, restAtOnce)
+	good := make([]bool, len(list))
+	for i := range list {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			good[i] = step(&list[i])
+		})
+	}
+	wg.Wait()
+	kept := list[:0]
+	for i, ok := range good {
+		if ok {
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
 }
 
 // makeClean does the sequences that make rested objects clean. A conflict of one must not keep the others.
@@ -198,26 +209,41 @@ func sizeOf(u []ovs.Update) (n int) {
 	return n
 }
 
-// restOne flushes n, closes its gate and rests it. It gives the updates that make it clean, nil when it was touched
-// meanwhile. The caller is busy with n and dismisses it when there are updates.
-func (r *Router) restOne(ctx context.Context, n *node, lastUse int64) ([]ovs.Update, error) {
+// flushIdle brings an object's data to the backend while it takes operations; false where it cannot rest now.
+func (r *Router) flushIdle(ctx context.Context, d *resting) bool {
+	s := d.n.enter(d.n.used.Load())
+	if s == nil {
+		return false
+	}
+	err := s.object.Flush(ctx)
+	d.n.leave()
+	if err != nil && d.n.seize() {
+		r.yield(d.n, err)
+		r.release(d.n)
+	}
+	return err == nil
+}
+
+// restOne closes the gate of an object that nobody has touched and rests it. After a success the caller is busy with it,
+// and dismisses it.
+func (r *Router) restOne(ctx context.Context, d *resting) bool {
+	n := d.n
+	if !n.seize() {
+		return false
+	}
 	s := n.serve.Load()
-	if s == nil || !n.open.Load() {
-		return nil, nil
-	}
-	if err := s.object.Flush(ctx); err != nil {
-		r.yield(n, err)
-		return nil, err
-	}
-	if n.used.Load() != lastUse {
-		return nil, nil
+	if s == nil || !n.open.Load() || n.used.Load() != d.used {
+		r.release(n)
+		return false
 	}
 	u, err := r.restNow(ctx, n, s)
 	if err != nil {
 		r.yield(n, err)
-		return nil, err
+		r.release(n)
+		return false
 	}
-	return append(u, ovs.TestAndSet(ownerKey(n.id), s.claim.Entry.Value, s.entry.rest().encode())), nil
+	d.u = append(u, ovs.TestAndSet(ownerKey(n.id), s.claim.Entry.Value, s.entry.rest().encode()))
+	return true
 }
 
 // restNow closes the gate and rests the object. Its updates bring the inode record up to date too: they come before the

@@ -33,9 +33,6 @@ func config(seed uint64) storagerouter.Config {
 	case 2:
 		c.LogSize, c.Volumes.SCOSize, c.Backend.CollectEvery = 4*256<<10, 32<<10, 50*time.Millisecond
 	}
-	if crampedSeed(seed) {
-		c.RestAfter = time.Hour // on a full backend an object on its way to rest takes no operations, up to a minute
-	}
 	return c
 }
 

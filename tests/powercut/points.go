@@ -48,7 +48,7 @@ func chosen(seed uint64, name string, n int, scarce bool) bool {
 	every := 28
 	switch {
 	case scarce:
-		every = 4
+		every = 2
 	case strings.HasPrefix(name, "asd fragment"), strings.HasPrefix(name, "flush: asd"):
 		every = 1200
 	case strings.HasPrefix(name, "log written"), strings.HasPrefix(name, "log flushed"), name == "flush: log segment":

@@ -91,7 +91,7 @@ func (r *run) main() ([]*picture, error) {
 			room = &early
 		}
 		*room--
-		some := *room >= 0
+		some := *room >= 0 || r.plan.Scarce[name]
 		mu.Unlock()
 		if !some {
 			return
