@@ -10,13 +10,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"ovs/tests/daemon"
 	"ovs/tests/netns"
 	"ovs/tests/oracle/nfsclient"
+	"ovs/tests/proof"
 )
 
 var (
@@ -98,7 +98,7 @@ func TestKill(t *testing.T) {
 	}
 	t.Log(p)
 	if *reportTo != "" {
-		if err := os.MkdirAll(filepath.Join(root(), filepath.Dir(*reportTo)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(proof.Root(), filepath.Dir(*reportTo)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.report(*reportTo, seed); err != nil {
@@ -242,10 +242,4 @@ func (r *run) keep() {
 func tailOf(s daemon.Server) string {
 	b, _ := os.ReadFile(s.Data + ".log")
 	return string(b[max(0, len(b)-4000):])
-}
-
-// root is the module's directory: the working directory is this package's.
-func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }

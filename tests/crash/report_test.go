@@ -3,15 +3,14 @@
 package crash
 
 import (
-	"crypto/sha256"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"ovs/tests/proof"
 )
 
 // progress is what all runs of one binary have shown. It is kept in .cache/proof/crash.json, so that a run that was cut
@@ -32,38 +31,22 @@ type progress struct {
 	Ready         []int64
 }
 
-func progressFile() string { return filepath.Join(root(), ".cache", "proof", "crash.json") }
+var kept = proof.Of("crash")
 
 func loadProgress(bin string) (*progress, error) {
-	b, err := os.ReadFile(bin)
+	sum, err := proof.Sum(bin)
 	if err != nil {
 		return nil, err
 	}
 	p := &progress{}
-	sum := fmt.Sprintf("%x", sha256.Sum256(b))
-	old, err := os.ReadFile(progressFile())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	if err == nil && json.Unmarshal(old, p) == nil && p.Binary == sum {
+	found, err := kept.Load(p)
+	if found && p.Binary == sum {
 		return p, nil
 	}
-	return &progress{Binary: sum}, nil
+	return &progress{Binary: sum}, err
 }
 
-func (p *progress) save() error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(progressFile()), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(progressFile()+".new", b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(progressFile()+".new", progressFile())
-}
+func (p *progress) save() error { return kept.Save(p) }
 
 func (p *progress) add(c *Counts) {
 	p.Stable += c.Stable.Load()
@@ -104,5 +87,5 @@ times. At the end SIGTERM, start, verify, twice. The settings that differ from t
 	for line := range strings.Lines(config) {
 		b.WriteString("    " + line)
 	}
-	return os.WriteFile(filepath.Join(root(), name), []byte(b.String()), 0o644)
+	return os.WriteFile(filepath.Join(proof.Root(), name), []byte(b.String()), 0o644)
 }

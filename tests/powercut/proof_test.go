@@ -21,7 +21,7 @@ var (
 // TestProof plays seeds until enough cuts have passed, and each point was cut often enough. Seeds that earlier runs of this
 // binary played are not played again.
 func TestProof(t *testing.T) {
-	const state = "powercut.json"
+	const state = "powercut"
 	p, err := load(state, false)
 	if err != nil {
 		t.Fatal(err)

@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"ovs/tests/proof"
 )
 
 func (p *progress) report(name string) error {
-	commit, err := exec.Command("git", "-C", root(), "describe", "--always", "--dirty").Output()
+	commit, err := exec.Command("git", "-C", proof.Root(), "describe", "--always", "--dirty").Output()
 	if err != nil {
 		return err
 	}
@@ -62,7 +64,7 @@ func (p *progress) report(name string) error {
 		return err
 	}
 	b.WriteString("\nA seed is played again with `OVS_POWERCUT_SEED=n go test ./tests/powercut -run TestPowerCut -v` (and OVS_POWERCUT_REAL=1 for the real\nstore).\n")
-	file := filepath.Join(root(), name)
+	file := filepath.Join(proof.Root(), name)
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}

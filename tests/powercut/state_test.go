@@ -3,14 +3,10 @@
 package powercut
 
 import (
-	"crypto/sha256"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
+
+	"ovs/tests/proof"
 )
 
 // progress is what all runs of one binary have shown, so that a run that was cut off is continued.
@@ -27,53 +23,28 @@ type tallies struct {
 	Sum   Tally  `json:"sum"`
 }
 
-// root is the module's directory: the working directory is this package's.
-func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
-}
-
-func stateFile(name string) string { return filepath.Join(root(), ".cache", "proof", name) }
-
 // load reads a state, or begins one where there is none of this binary; any: of whatever binary.
 func load(name string, any bool) (*progress, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(self)
+	sum, err := proof.Sum(self)
 	if err != nil {
-		return nil, err
-	}
-	sum := fmt.Sprintf("%x", sha256.Sum256(b))
-	old, err := os.ReadFile(stateFile(name))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	p := &progress{}
-	if err == nil && json.Unmarshal(old, p) == nil && (any || p.Binary == sum) {
+	found, err := proof.Of(name).Load(p)
+	if found && (any || p.Binary == sum) {
 		return p, nil
 	}
-	return &progress{Binary: sum}, nil
+	return &progress{Binary: sum}, err
 }
 
-func (p *progress) save(name string) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	file := stateFile(name)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(file+".new", b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
-}
+func (p *progress) save(name string) error { return proof.Of(name).Save(p) }
 
 // plantedState is where the test of the planted mistakes, another binary, leaves what it found.
-const plantedState = "powercut-planted.json"
+const plantedState = "powercut-planted"
 
 // tried tells whether an earlier run of this binary tried a plant.
 func (p *progress) tried(plant string) bool {

@@ -1,9 +1,9 @@
 /*
 Package proof keeps what a long proof has shown so far, so that a run that was cut off is continued.
 
-	.cache/proof/NAME.json   {"binary": SHA-256 of what was proven, "state": the proof's own}
+	.cache/proof/NAME.json   the proof's own state, with the Sum of the binary that it is about
 
-What another binary has shown does not count: the state begins anew with each.
+What another binary has shown does not count: a proof begins anew with each.
 */
 package proof
 
@@ -18,60 +18,39 @@ import (
 	"runtime"
 )
 
-// Log is the state of one proof of one binary.
-type Log struct {
-	file   string
-	Binary string // SHA-256, hexadecimal
-}
-
-// stored is a log on disk.
-type stored struct {
-	Binary string          `json:"binary"`
-	State  json.RawMessage `json:"state"`
-}
-
 // Root is the module's directory.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// Open finds the log of a proof and reads into state what earlier runs with the same binary have left; state stays as it
-// is where there is nothing.
-func Open(name, binary string, state any) (*Log, error) {
-	return open(filepath.Join(Root(), ".cache", "proof", name+".json"), binary, state)
-}
-
-func open(file, binary string, state any) (*Log, error) {
-	text, err := os.ReadFile(binary)
-	if err != nil {
-		return nil, err
-	}
-	l := &Log{file: file, Binary: fmt.Sprintf("%x", sha256.Sum256(text))}
+// Sum is a file's SHA-256, hexadecimal.
+func Sum(file string) (string, error) {
 	b, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var old stored
-	if json.Unmarshal(b, &old) != nil || old.Binary != l.Binary {
-		return l, nil // of another binary, or not ours
-	}
-	if err := json.Unmarshal(old.State, state); err != nil {
-		return nil, fmt.Errorf("%s: %w (remove it to begin anew)", file, err)
-	}
-	return l, nil
+	return fmt.Sprintf("%x", sha256.Sum256(b)), err
 }
 
-// Save replaces what the log holds.
-func (l *Log) Save(state any) error {
-	raw, err := json.Marshal(state)
-	if err != nil {
-		return err
+// Log is where a proof keeps its state.
+type Log struct{ file string }
+
+// Of is the log of the proof of that name.
+func Of(name string) Log { return Log{filepath.Join(Root(), ".cache", "proof", name+".json")} }
+
+// Load reads what earlier runs have saved; false where that is nothing, or nothing that state can hold.
+func (l Log) Load(state any) (bool, error) {
+	b, err := os.ReadFile(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	b, err := json.Marshal(stored{l.Binary, raw})
+	if err != nil {
+		return false, err
+	}
+	return json.Unmarshal(b, state) == nil, nil
+}
+
+// Save replaces what is kept.
+func (l Log) Save(state any) error {
+	b, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
