@@ -13,8 +13,9 @@ BENCH    ?=
 PROOF     ?=
 PROOFTIME ?= 120m
 BLACKOUT ?=
+SOAK     ?=
 
-.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-blackout proof-fresh clean
+.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-blackout proof-soak proof-fresh clean
 
 all: build
 
@@ -67,6 +68,10 @@ proof-crash: deps build
 # Power cuts of a guest VM that runs the binary, with its disk; leaves docs/proof/blackout.md. A run that was cut off is continued.
 proof-blackout: deps-system
 	$(GO) test -tags proof -count=1 -timeout 120m -v ./tests/blackout $(BLACKOUT)
+
+# An hour under load, and what it leaves; leaves docs/proof/soak.md. Shorter: SOAK="-soak.time 10m".
+proof-soak: deps build
+	$(GO) test -tags proof -count=1 -timeout 120m -v ./tests/soak $(SOAK)
 
 # Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued. At full
 # size: make proof-powercut PROOF="-powercut.cuts 10000 -powercut.real 2000 -powercut.each 20"

@@ -44,10 +44,27 @@ type LogLoss struct {
 // Backend is the embedded backend, in bytes that a user could store.
 type Backend struct {
 	Name       string `json:"name"`
-	ASDs       int    `json:"asds"`
+	ASDs       int    `json:"asds"`   // disks in the settings
+	InUse      int    `json:"in_use"` // of these
 	TotalBytes uint64 `json:"total_bytes"`
 	FreeBytes  uint64 `json:"free_bytes"`
 	Full       bool   `json:"full"` // so full that writes are refused once the log is half full
+
+	Missing  []MissingDisk `json:"missing,omitempty"`
+	Readable bool          `json:"readable"` // so few are missing that every object can be read
+	Pausing  int           `json:"pausing"`  // disks in use that take no fragments at the moment: failed, slow or full
+	Stuck    bool          `json:"stuck"`    // some have paused for a while
+	Policy   string        `json:"policy"`   // what a new object gets now, data+parity; empty: none can be met, nothing can be stored
+	Queued   int           `json:"queued"`   // objects that wait for repair, counted up to 10,000 of a manifest group
+	Repaired uint64        `json:"repaired"` // objects repaired since the start
+	BadUnits uint64        `json:"bad_units"`
+}
+
+// MissingDisk is a disk of the backend whose fragments count as lost. The others serve in its stead.
+type MissingDisk struct {
+	Disk string `json:"disk"` // its directory under the data directory
+	Why  string `json:"why"`
+	Next string `json:"next"` // what to do
 }
 
 // VPool is a vPool and its export.

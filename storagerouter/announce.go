@@ -40,6 +40,9 @@ func (n *Node) HowToMount() string {
 	if n.cfg.Backend.ASDs > 1 {
 		fmt.Fprintf(&b, "\nnote: all ASDs are directories on one file system: parity mends damaged data, it does not survive the loss of that disk\n")
 	}
+	for _, m := range n.core.missing {
+		fmt.Fprintf(&b, "\nwarning: disk %s of the backend is missing, the others serve: %s. %s\n", m.Disk, m.Why, m.Next)
+	}
 	for _, name := range n.core.unserved {
 		fmt.Fprintf(&b, "\nnote: vPool %s is there but not served: the settings do not name it (vpools, --config); its data are kept\n", name)
 	}

@@ -2,9 +2,7 @@ package storagerouter
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +10,6 @@ import (
 
 	"ovs"
 	"ovs/albaproxy"
-	"ovs/albaproxy/asd"
 	"ovs/dtl"
 	"ovs/framework"
 	"ovs/internal/pagecache"
@@ -47,11 +44,14 @@ type Core struct {
 	full    atomic.Bool                          // the backend has no room for what is in the log
 	closers closers
 
-	unserved  []string            // vPools that the settings do not name
-	lost      *framework.LogLoss  // the loss that this start accepted
-	losses    []framework.LogLoss // all that were ever accepted
-	reporting atomic.Bool         // objects that come back are named, until the start is over
-	quiet     int                 // the room watcher's: looks since an object was waiting to come back
+	missing   []framework.MissingDisk          // disks of the backend whose fragments count as lost
+	health    atomic.Pointer[albaproxy.Health] // the backend's at the last look
+	paused    atomic.Int32                     // looks in a row at which a disk took no fragments
+	unserved  []string                         // vPools that the settings do not name
+	lost      *framework.LogLoss               // the loss that this start accepted
+	losses    []framework.LogLoss              // all that were ever accepted
+	reporting atomic.Bool                      // objects that come back are named, until the start is over
+	quiet     int                              // the room watcher's: looks since an object was waiting to come back
 }
 
 // OpenCore builds the core on a directory of fsys. It serves nothing before Start.
@@ -120,56 +120,6 @@ func (c *Core) FileSystem(name string) ovs.FileSystem {
 
 // Close ends all in the reverse order of opening. The log is durable when it returns without error.
 func (c *Core) Close(ctx context.Context) error { return c.closers.close(ctx) }
-
-func (c *Core) openBackend(ctx context.Context, fsys vfs.FS, dir func(...string) string) error {
-	const op = "storagerouter.openBackend"
-	abm, err := c.groups.Group(ctx, "abm")
-	if err != nil {
-		return ovs.E(op, ovs.KindUnknown, "abm", err)
-	}
-	var nsm []ovs.Registry
-	for i := range nsmGroups {
-		g, err := c.groups.Group(ctx, fmt.Sprintf("nsm-%d", i))
-		if err != nil {
-			return ovs.E(op, ovs.KindUnknown, i, err)
-		}
-		nsm = append(nsm, g)
-	}
-	// An ASD makes its own name durable; the registry is to know none whose directory a power cut could still take along.
-	if err := fsys.MkdirAll(dir("asd"), 0o755); err != nil {
-		return ovs.E(op, ovs.KindIO, dir("asd"), err)
-	}
-	if err := fsys.SyncDir(dir()); err != nil {
-		return ovs.E(op, ovs.KindIO, dir(), err)
-	}
-	var disks []asd.ASD
-	for i := range c.cfg.Backend.ASDs {
-		d, err := asd.Open(asd.Options{FS: fsys, Dir: dir("asd", fmt.Sprint(i)), Node: c.node, Keep: asdKeep, Rand: rand.Reader})
-		if err != nil {
-			return errors.Join(ovs.E(op, ovs.KindUnknown, i, err), closeAll(disks))
-		}
-		disks = append(disks, d)
-	}
-	presets := make([]albaproxy.Policy, len(c.cfg.Backend.Presets))
-	for i, p := range c.cfg.Backend.Presets {
-		presets[i] = albaproxy.Policy{K: p.K, M: p.M, C: p.C, X: p.X}
-	}
-	c.backend, err = albaproxy.Open(ctx, albaproxy.Config{
-		Name: c.cfg.Backend.Name, ABM: abm, NSM: nsm, ASDs: disks, Presets: presets, Rand: rand.Reader, Log: c.zap, CollectEvery: c.cfg.Backend.CollectEvery,
-	})
-	if err != nil {
-		return errors.Join(ovs.E(op, ovs.KindUnknown, c.cfg.Backend.Name, err), closeAll(disks))
-	}
-	c.closers.add("backend", func(context.Context) error { return c.backend.Close() })
-	return nil
-}
-
-func closeAll(disks []asd.ASD) (all error) {
-	for _, d := range disks {
-		all = errors.Join(all, d.Close())
-	}
-	return all
-}
 
 // askForRoom passes the log's wish for room on to the object's router. Before the vPools are open there is nobody to ask.
 func (c *Core) askForRoom(r ovs.Ref) {

@@ -178,7 +178,7 @@ func TestLogIdentity(t *testing.T) {
 		"another's":             {func(b []byte) []byte { b[0] ^= 1; return b }, "not the write log"},
 		"a broken record":       {func(b []byte) []byte { return b[:15] }, "16 bytes"},
 	} {
-		disk := disk.Fork()
+		disk, groups := disk.Fork(), groups.fork()
 		if _, err := groups.get("config").Sequence(t.Context(), ovs.Set(key(1), c.change(bytes.Clone(known)))); err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ One process, one data directory:
 	data/admin.token   token of the REST API (0600)
 	data/handle.key    key of the file handles (0600)
 	data/log-size      size of the write log at the first start
-	data/ports.json    ports of the running server
+	data/ports.json    ports of the running server, locked by it
 	data/raft/ …       arakoon
 	data/log/ …        the write log
 	data/log.lost-…    what stood in the place of one whose loss was accepted

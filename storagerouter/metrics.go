@@ -25,6 +25,15 @@ var (
 	descRecovering = desc("objects_recovering", "Objects whose take-over is under way.", "vpool")
 	descHalted     = desc("objects_halted", "Objects that take no writes until the next start; ovs status says why and what to do.", "vpool")
 	descHalted1    = desc("object_halted", "One halted object by its file number; reads: whether it is still read. At most 100 of a vPool.", "vpool", "fileid", "reads")
+	descInUse      = desc("backend_disks_in_use", "Disks (ASDs) of the backend in use.")
+	descMissing    = desc("backend_disks_missing", "Disks of the backend whose fragments count as lost; ovs status says why and what to do.")
+	descPausing    = desc("backend_disks_pausing", "Disks in use that take no fragments at the moment: failed, slow or full.")
+	descQueued     = desc("backend_repair_queue", "Objects that wait for repair, counted up to 10,000 of a manifest group.")
+	descRepaired   = desc("backend_repaired_total", "Objects completed, repaired or moved to a better policy.")
+	descBadUnits   = desc("backend_bad_units_total", "Units that were wrong, or whose fragment was missing, when they were read.")
+	descDegraded   = desc("backend_degraded_reads_total", "Reads that had to decode from other fragments.")
+	descCollected  = desc("backend_collected_total", "Fragments without an object that were collected.")
+	descRaised     = desc("backend_gc_epochs_total", "GC epochs raised by the collector.")
 	descLatency    = desc("nfs_seconds", "From the whole request in memory to its reply encoded.", "program", "procedure")
 	descErrors     = desc("nfs_errors_total", "Calls answered with an error status.", "program", "procedure")
 	descConns      = desc("nfs_connections", "Open connections.")
@@ -61,6 +70,16 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 			gauge(descHalted1, 1, p.cfg.Name, strconv.FormatUint(uint64(h.ID), 10), strconv.FormatBool(h.Reads))
 		}
 	}
+	h, b := c.n.core.health.Load(), c.n.core.backend.Stats()
+	gauge(descInUse, float64(h.InUse))
+	gauge(descMissing, float64(len(c.n.core.missing)))
+	gauge(descPausing, float64(h.Pausing))
+	gauge(descQueued, float64(h.Queued))
+	count(descRepaired, b.Repaired)
+	count(descBadUnits, b.BadUnits)
+	count(descDegraded, b.DegradedReads)
+	count(descCollected, b.Collected)
+	count(descRaised, b.CollectorRaise)
 	m := c.n.nfs.Collect(func(p nfsd.ProcStat) {
 		if p.Calls == 0 {
 			return

@@ -27,8 +27,8 @@ import (
 )
 
 const (
-	drainWithin = 3 * time.Second // for the running requests of a door to end at a stop
 	closeWithin = 9 * time.Second // for a start that failed to put back what it opened
+	keptForRest = 2 * time.Second // of a stop's time, for all below the doors: the running requests get what comes before
 )
 
 // Node is a running node.
@@ -48,8 +48,16 @@ type Node struct {
 	onPortmap bool
 	ready     atomic.Bool
 	metrics   *prometheus.Registry
+	doors     []door
 	failed    chan error
 	closers   closers
+}
+
+// door is a server in front of the node.
+type door struct {
+	name string
+	end  func(context.Context) error // lets what runs end, and ends it
+	done chan struct{}               // closed when it serves no more
 }
 
 // Open starts a node: when it returns, every vPool can be mounted. What the node owned when it went down is taken over in the
@@ -141,6 +149,7 @@ func (n *Node) openDoors() error {
 	if err != nil {
 		return ovs.E(op, ovs.KindInvalid, nil, err)
 	}
+	n.closers.add("doors", n.closeDoors)
 	if err := n.openNFS(allow); err != nil {
 		return err
 	}
@@ -150,14 +159,26 @@ func (n *Node) openDoors() error {
 	n.serve("REST", func() error { return n.api.Serve(n.apiAt) }, n.api.Close)
 	n.openPortmap(allow)
 	n.ports.PID, n.ports.Host = os.Getpid(), reachable(n.cfg.Listen)
+	return n.tellPorts()
+}
+
+// tellPorts writes ports.json, which says that the node is ready and where. It stays locked as long as it is true: what a
+// killed server left is locked by nobody.
+func (n *Node) tellPorts() error {
+	const op = "storagerouter.tellPorts"
 	text, err := json.Marshal(n.ports)
 	if err != nil {
 		return ovs.E(op, ovs.KindUnknown, nil, err)
 	}
-	if err := writeFile(n.dir.fs, n.dir.path("ports.json"), append(text, '\n'), 0o644); err != nil {
-		return ovs.E(op, ovs.KindIO, "ports.json", err)
+	name := n.dir.path("ports.json")
+	lock, err := n.dir.fs.Lock(name + ".new") // writeFile writes this very file, then renames it
+	if err != nil {
+		return ovs.E(op, ovs.KindIO, name, err)
 	}
-	n.closers.add("ports.json", func(context.Context) error { return n.dir.fs.Remove(n.dir.path("ports.json")) })
+	if err := writeFile(n.dir.fs, name, append(text, '\n'), 0o644); err != nil {
+		return ovs.E(op, ovs.KindIO, name, errors.Join(err, lock.Close()))
+	}
+	n.closers.add("ports.json", func(context.Context) error { return errors.Join(n.dir.fs.Remove(name), lock.Close()) })
 	return nil
 }
 
@@ -178,24 +199,12 @@ func (n *Node) openNFS(allow []netip.Prefix) error {
 	return nil
 }
 
-// drain lets a door's running requests end. One that cannot end in time (it waits for room in a full log) was not
-// acknowledged: its client sends it again to the next start, so it is no failure of the stop.
-func (n *Node) drain(ctx context.Context, name string, end func(context.Context) error) error {
-	within, cancel := context.WithTimeout(ctx, drainWithin)
-	defer cancel()
-	err := end(within)
-	if errors.Is(err, context.DeadlineExceeded) {
-		n.zap.Warn("some requests did not end in time and were not answered", zap.String("door", name))
-		return nil
-	}
-	return err
-}
-
-// serve runs a door until its closer ends it; one that ends by itself fails the node.
+// serve runs a door until closeDoors ends it; one that ends by itself fails the node.
 func (n *Node) serve(name string, run func() error, end func(context.Context) error) {
-	done := make(chan struct{})
+	d := door{name: name, end: end, done: make(chan struct{})}
+	n.doors = append(n.doors, d)
 	go func() {
-		defer close(done)
+		defer close(d.done)
 		if err := run(); err != nil {
 			select {
 			case n.failed <- ovs.E("storagerouter.serve", ovs.KindIO, name, err):
@@ -203,15 +212,44 @@ func (n *Node) serve(name string, run func() error, end func(context.Context) er
 			}
 		}
 	}()
-	n.closers.add(name, func(ctx context.Context) error {
-		err := n.drain(ctx, name, end)
+}
+
+// closeDoors lets the running requests of all doors end, at once, for as long as ctx leaves time for the rest of the stop.
+// Nothing new is taken meanwhile.
+func (n *Node) closeDoors(ctx context.Context) error {
+	within := ctx
+	if limit, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		within, cancel = context.WithDeadline(ctx, limit.Add(-keptForRest))
+		defer cancel()
+	}
+	errs := make(chan error, len(n.doors))
+	for _, d := range n.doors {
+		go func() { errs <- n.drain(within, d.name, d.end) }()
+	}
+	var all error
+	for range n.doors {
+		all = errors.Join(all, <-errs)
+	}
+	for _, d := range n.doors {
 		select {
-		case <-done:
+		case <-d.done:
 		case <-ctx.Done():
-			err = errors.Join(err, ctx.Err())
+			all = errors.Join(all, ovs.E("storagerouter.closeDoors", ovs.KindTimeout, d.name, ctx.Err()))
 		}
-		return err
-	})
+	}
+	return all
+}
+
+// drain lets a door's running requests end. One that cannot end in time (it waits for room in a full log) was not
+// acknowledged: its client sends it again to the next start, so it is no failure of the stop.
+func (n *Node) drain(ctx context.Context, name string, end func(context.Context) error) error {
+	err := end(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		n.zap.Warn("some requests did not end in time and were not answered", zap.String("door", name))
+		return nil
+	}
+	return err
 }
 
 // openPortmap answers on port 111, or registers with the rpcbind that does. Neither is no reason to fail: Linux clients can
@@ -228,12 +266,14 @@ func (n *Node) openPortmap(allow []netip.Prefix) {
 		if pm.Registered() {
 			n.portmap = "registered with the running rpcbind"
 		}
-		n.closers.add("portmap", func(context.Context) error {
+		done := make(chan struct{})
+		n.doors = append(n.doors, door{name: "portmap", done: done, end: func(context.Context) error {
+			defer close(done)
 			if err := pm.Close(); err != nil { // the rpcbind may have gone before us
 				n.zap.Warn("the entries at the running rpcbind could not be taken back", zap.Error(err))
 			}
 			return nil
-		})
+		}})
 		return
 	}
 	var e *ovs.Error

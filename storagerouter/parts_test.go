@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -69,7 +71,7 @@ func TestRisingClock(t *testing.T) {
 func TestHealth(t *testing.T) {
 	good := func() framework.Status {
 		return framework.Status{
-			Ready: true, Backend: framework.Backend{Name: "b", TotalBytes: 100 << 30, FreeBytes: 50 << 30},
+			Ready: true, Backend: framework.Backend{Name: "b", ASDs: 6, InUse: 6, Policy: "4+2", TotalBytes: 100 << 30, FreeBytes: 50 << 30},
 			VPools: []framework.VPool{{Name: "p"}, {Name: "q"}},
 		}
 	}
@@ -87,6 +89,14 @@ func TestHealth(t *testing.T) {
 		}, false, "2 objects of vPool q are halted, all others are served; the first is file number 31 (find MOUNT -inum 31): SCO 4 is missing. Do that."},
 		"full":        {func(s *framework.Status) { s.Backend.Full = true }, false, "writes are refused"},
 		"nearly full": {func(s *framework.Status) { s.Backend.FreeBytes = 9 << 30 }, false, "nearly full: 9216 MiB of 102400 MiB"},
+		"a disk missing": {func(s *framework.Status) {
+			s.Backend.Missing, s.Backend.Readable = []framework.MissingDisk{{Disk: "asd/3", Why: "EIO.", Next: "Mend it."}}, true
+		}, false, "1 of 6 disks of backend b are missing: all is served from the others, with less or no parity left. The first is asd/3: EIO. Mend it."},
+		"too many missing": {func(s *framework.Status) { s.Backend.Missing = make([]framework.MissingDisk, 3) }, false, "cannot be read"},
+		"stuck":            {func(s *framework.Status) { s.Backend.Stuck, s.Backend.Pausing = true, 2 }, false, "2 of 6 disks of backend b take no fragments"},
+		"slow once":        {func(s *framework.Status) { s.Backend.Pausing = 2 }, true, "All is well"},
+		"nothing stored":   {func(s *framework.Status) { s.Backend.Policy = "" }, false, "takes nothing"},
+		"repairs":          {func(s *framework.Status) { s.Backend.Queued = 7 }, true, "7 objects of backend b wait for repair"},
 		"the worst speaks": {func(s *framework.Status) {
 			s.Log.Failed, s.Backend.Full = "EIO", true
 		}, false, "write log failed"},
@@ -173,16 +183,45 @@ func TestPoolIdentityIsForEver(t *testing.T) {
 	}
 }
 
-func TestDrainDoesNotFail(t *testing.T) {
-	n := &Node{zap: zap.NewNop()}
-	end := func(err error) func(context.Context) error {
-		return func(context.Context) error { return err }
-	}
-	late := ovs.E("nfsd.Close", ovs.KindTimeout, nil, context.DeadlineExceeded)
-	if err := n.drain(t.Context(), "NFS", end(late)); err != nil {
-		t.Errorf("requests that do not end: %v", err)
-	}
-	if err := n.drain(t.Context(), "NFS", end(errors.New("other"))); err == nil {
-		t.Error("an error is swallowed")
-	}
+// TestCloseDoors: doors end side by side, with all the time of the stop but what is kept for the rest; requests that do not
+// end in that time are no failure of the stop, other errors are.
+func TestCloseDoors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &Node{zap: zap.NewNop()}
+		open := func(takes time.Duration, fails error) {
+			ended := make(chan struct{})
+			n.serve("door", func() error { <-ended; return nil }, func(ctx context.Context) error {
+				defer close(ended)
+				select {
+				case <-time.After(takes):
+					return fails
+				case <-ctx.Done():
+					return ovs.E("nfsd.Close", ovs.KindTimeout, nil, ctx.Err())
+				}
+			})
+		}
+		closeDoors := func() (time.Duration, error) {
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+			defer cancel()
+			err := n.closeDoors(ctx)
+			n.doors = nil
+			return time.Since(began), err
+		}
+		open(6900*time.Millisecond, nil)
+		open(6*time.Second, nil)
+		if took, err := closeDoors(); err != nil || took != 6900*time.Millisecond {
+			t.Errorf("%v, %v", took, err)
+		}
+		open(time.Hour, nil)
+		open(time.Second, nil)
+		if took, err := closeDoors(); err != nil || took != 9*time.Second-keptForRest {
+			t.Errorf("requests that do not end: %v, %v", took, err)
+		}
+		broken := errors.New("broken")
+		open(time.Second, broken)
+		if _, err := closeDoors(); !errors.Is(err, broken) {
+			t.Errorf("an error is swallowed: %v", err)
+		}
+	})
 }

@@ -30,9 +30,12 @@ const (
 const (
 	roomEvery   = 500 * time.Millisecond
 	reportLooks = int(time.Minute / roomEvery)
+	healthLooks = 4               // every so many looks for room the backend's disks and queues are looked at
+	lookWithin  = 2 * time.Second // for the registry to answer such a look
 )
 
-// watchRoom asks the backend twice a second whether it is full, until the core closes.
+// watchRoom asks the backend twice a second whether it is full, and every two seconds how its disks and queues are, until
+// the core closes.
 func (c *Core) watchRoom() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -41,10 +44,13 @@ func (c *Core) watchRoom() {
 		defer close(done)
 		tick := time.NewTicker(roomEvery)
 		defer tick.Stop()
-		for {
+		for looks := 1; ; looks++ {
 			select {
 			case <-tick.C:
 				c.lookForRoom(ctx)
+				if looks%healthLooks == 0 {
+					c.lookAtBackend(ctx)
+				}
 				c.endReport(reportLooks)
 			case <-ctx.Done():
 				return
@@ -73,5 +79,25 @@ func (c *Core) lookForRoom(ctx context.Context) {
 		c.zap.Warn("the backend is full: writes are refused once the log is half full; reads and deletions go on", zap.Uint64("free MiB", u.Free>>20))
 	} else {
 		c.zap.Info("the backend has room again", zap.Uint64("free MiB", u.Free>>20))
+	}
+}
+
+// lookAtBackend keeps what the backend says of its disks and queues. Status, /healthz and /metrics show the last look: they
+// are asked by anybody, and a look costs reads of the registry.
+func (c *Core) lookAtBackend(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	h, err := c.backend.Health(within)
+	if h.InUse == 0 {
+		return // the backend is closed
+	}
+	if err != nil {
+		h.Queued = c.health.Load().Queued // the disks were asked; the queues did not answer
+	}
+	c.health.Store(&h)
+	if h.Pausing > 0 {
+		c.paused.Add(1)
+	} else {
+		c.paused.Store(0)
 	}
 }

@@ -28,7 +28,7 @@ func (n *Node) Status(ctx context.Context) framework.Status {
 		NFSAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.NFS)),
 		APIAddr: net.JoinHostPort(n.cfg.Listen, strconv.Itoa(n.ports.API)),
 		Log:     framework.LogStatus{SizeBytes: log.Size, UsedBytes: log.Used, Flushes: log.Flushes, Records: log.Records},
-		Backend: framework.Backend{Name: n.cfg.Backend.Name, ASDs: n.cfg.Backend.ASDs, Full: n.core.full.Load()},
+		Backend: n.core.backendStatus(),
 	}
 	s.Log.Losses = n.core.losses
 	if err := n.core.wlog.Failed(); err != nil {
@@ -44,6 +44,24 @@ func (n *Node) Status(ctx context.Context) framework.Status {
 	}
 	s.Health = health(&s)
 	return s
+}
+
+// stuckLooks is at how many looks in a row disks must have paused to be worth a word: one write may be slow.
+const stuckLooks = 3
+
+func (c *Core) backendStatus() framework.Backend {
+	cfg, h, counts := c.cfg.Backend, c.health.Load(), c.backend.Stats()
+	b := framework.Backend{
+		Name: cfg.Name, ASDs: cfg.ASDs, InUse: h.InUse, Full: c.full.Load(), Missing: c.missing, Readable: true,
+		Pausing: h.Pausing, Stuck: c.paused.Load() >= stuckLooks, Queued: h.Queued, Repaired: counts.Repaired, BadUnits: counts.BadUnits,
+	}
+	for _, p := range cfg.Presets {
+		b.Readable = b.Readable && len(c.missing) <= p.M
+	}
+	if h.Rank >= 0 {
+		b.Policy = fmt.Sprintf("%d+%d", cfg.Presets[h.Rank].K, cfg.Presets[h.Rank].M)
+	}
+	return b
 }
 
 // goMemory is what the Go runtime has from the system. Unlike runtime.ReadMemStats it stops nobody: /healthz is open to all.
@@ -101,17 +119,43 @@ func health(s *framework.Status) framework.Health {
 	if s.Backend.Full {
 		return bad("Backend %s is full (%d MiB of %d MiB are free): writes are refused, reads and deletions go on. Delete files or make room on its disks.", s.Backend.Name, f>>20, t>>20)
 	}
+	if h := backendHealth(&s.Backend); h != "" {
+		return bad("%s", h)
+	}
 	if t > 0 && f < t/10 {
 		return bad("Backend %s is nearly full: %d MiB of %d MiB are free. Delete files or make room on its disks before writes are refused.", s.Backend.Name, f>>20, t>>20)
 	}
-	coming := 0
+	coming, also := 0, ""
+	if s.Backend.Queued > 0 {
+		also = fmt.Sprintf(" %d objects of backend %s wait for repair; it goes on by itself.", s.Backend.Queued, s.Backend.Name)
+	}
 	for _, p := range s.VPools {
 		coming += p.Recover
 	}
 	if coming > 0 {
-		return framework.Health{OK: true, Sentence: fmt.Sprintf("All is well: every vPool is served; %d objects are still being brought up after the start, each at once when it is asked for.", coming)}
+		return framework.Health{OK: true, Sentence: fmt.Sprintf("All is well: every vPool is served; %d objects are still being brought up after the start, each at once when it is asked for.%s", coming, also)}
 	}
-	return framework.Health{OK: true, Sentence: "All is well: every vPool is served, every acknowledged byte is durable."}
+	return framework.Health{OK: true, Sentence: "All is well: every vPool is served, every acknowledged byte is durable." + also}
+}
+
+// backendHealth is what is wrong with the disks, with the cause and the next step; empty: nothing.
+func backendHealth(b *framework.Backend) string {
+	if len(b.Missing) > 0 {
+		effect := "all is served from the others, with less or no parity left"
+		if !b.Readable {
+			effect = "what had too many fragments there cannot be read"
+		}
+		m := b.Missing[0]
+		return fmt.Sprintf("%d of %d disks of backend %s are missing: %s. The first is %s: %s. %s `ovs status` lists them.",
+			len(b.Missing), b.ASDs, b.Name, effect, m.Disk, strings.TrimSuffix(m.Why, "."), m.Next)
+	}
+	if b.Policy == "" {
+		return fmt.Sprintf("Backend %s takes nothing: too few of its disks can be written to (%d of %d pause), and writes are refused once the log is full. The log lines name the disks: mend them or make room.", b.Name, b.Pausing, b.InUse)
+	}
+	if b.Stuck {
+		return fmt.Sprintf("%d of %d disks of backend %s take no fragments (failed, hanging or full); the others serve. The log lines name them: mend or replace them.", b.Pausing, b.InUse, b.Name)
+	}
+	return ""
 }
 
 // Flush brings all that a vPool's clients wrote so far to the backend (framework.Source).

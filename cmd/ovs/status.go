@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
+	"ovs/framework"
 	"ovs/framework/client"
 )
 
@@ -42,7 +44,7 @@ func statusCommand() *cobra.Command {
 			for _, l := range s.Log.Losses {
 				fmt.Fprintf(out, "  lost   log %s, given up %s: its objects came back as the backend held them\n", l.Log, l.At)
 			}
-			fmt.Fprintf(out, "backend  %s: %d GiB of %d GiB free on %d ASDs\n", s.Backend.Name, s.Backend.FreeBytes>>30, s.Backend.TotalBytes>>30, s.Backend.ASDs)
+			printBackend(out, &s.Backend)
 			for _, p := range s.VPools {
 				fmt.Fprintf(out, "vPool    %s exported as %s: %d objects served, %d recovering, %d halted\n", p.Name, p.Export, p.Serving, p.Recover, len(p.Halted))
 				for i, h := range p.Halted {
@@ -63,4 +65,16 @@ func statusCommand() *cobra.Command {
 	c.Flags().StringVar(&data, "data", "data", "data directory of the server")
 	c.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
 	return c
+}
+
+func printBackend(out io.Writer, b *framework.Backend) {
+	policy := b.Policy
+	if policy == "" {
+		policy = "nothing"
+	}
+	fmt.Fprintf(out, "backend  %s: %d GiB of %d GiB free on %d of %d disks, %d of them pausing; stores %s; %d objects wait for repair, %d repaired\n",
+		b.Name, b.FreeBytes>>30, b.TotalBytes>>30, b.InUse, b.ASDs, b.Pausing, policy, b.Queued, b.Repaired)
+	for _, m := range b.Missing {
+		fmt.Fprintf(out, "  missing disk %s: %s\n         %s\n", m.Disk, m.Why, m.Next)
+	}
 }

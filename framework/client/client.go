@@ -4,6 +4,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ovs"
 	"ovs/framework"
@@ -47,6 +50,9 @@ func ForData(dir string) (*Client, error) {
 		return nil, ovs.E(op, ovs.KindNotFound, dir, fmt.Errorf("no datastore was ever served from there, or it may not be read: %w", err))
 	}
 	ports, err := ReadPorts(dir)
+	if err == nil {
+		err = served(dir)
+	}
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindNotFound, dir, fmt.Errorf("no server runs on it, or it is still starting: %w", err))
 	}
@@ -63,6 +69,23 @@ func ReadPorts(dir string) (p Ports, err error) {
 		return p, err
 	}
 	return p, json.Unmarshal(text, &p)
+}
+
+// served tells whether the server that wrote ports.json lives: it holds a lock on it. A killed one's ports may be another's by
+// now, who must not get the token.
+func served(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "ports.json"))
+	if err != nil {
+		return err
+	}
+	defer f.Close() // with it the lock, if we got it
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("its ports.json is of a server that has ended")
 }
 
 // Status is the node at this moment.

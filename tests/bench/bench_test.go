@@ -3,34 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestHistQuantiles(t *testing.T) {
-	var h hist
-	var all []time.Duration
-	r := rand.New(rand.NewPCG(1, 1))
-	for range 20000 {
-		d := time.Duration(1) << r.IntN(33) * time.Duration(1000+r.IntN(1000)) / 1000
-		h.add(d)
-		all = append(all, d)
-	}
-	slices.Sort(all)
-	for _, q := range []float64{0, 0.01, 0.5, 0.9, 0.99, 0.9999} {
-		want := all[int(q*float64(len(all)))]
-		if got := h.at(q); got < want-want/64-1 || got > want+want/64+1 {
-			t.Errorf("quantile %v: %v, want %v", q, got, want)
-		}
-	}
-	if (&hist{}).at(0.5) != 0 || (&hist{}).mean() != 0 {
-		t.Error("an empty one must give 0")
-	}
-}
+	"ovs/tests/measure"
+)
 
 func TestParseStat(t *testing.T) {
 	cpu, err := parseStat("7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 3 4 20 0 9 0 100 1 1")
@@ -39,19 +18,6 @@ func TestParseStat(t *testing.T) {
 	}
 	if _, err := parseStat("7 (x) S 1"); err == nil {
 		t.Error("a short line was taken")
-	}
-}
-
-func TestMetric(t *testing.T) {
-	text := []byte("# HELP a b\nab 1\na 2.5e+06\nd{x=\"1 2\"} 3\nd{x=\"y\"} 4\n")
-	if v, err := metric(text, "a"); err != nil || v != 2.5e6 {
-		t.Fatal(v, err)
-	}
-	if v, err := metric(text, "d"); err != nil || v != 7 {
-		t.Fatal(v, err)
-	}
-	if _, err := metric(text, "c"); err == nil {
-		t.Error("a metric out of nothing")
 	}
 }
 
@@ -89,14 +55,14 @@ func TestEchoAnswersEveryRequest(t *testing.T) {
 		}
 	}()
 	e := echo{addr: l.Addr().String()}
-	var h hist
+	var h measure.Hist
 	for _, c := range []struct{ ask, reply, depth int }{{128, 128, 1}, {4224, 128, 1}, {128, 4224, 32}, {1 << 20, 128, 8}, {128, 1 << 20, 8}} {
 		rate, err := e.trip(c.ask, c.reply, c.depth, 20*time.Millisecond, &h)
 		if err != nil || rate <= 0 {
 			t.Fatal(c, rate, err)
 		}
 	}
-	if h.n == 0 {
+	if h.N == 0 {
 		t.Error("no round trip was timed")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ovs/tests/measure"
 )
 
 // floorSize is the size of the file that the floors of the disk overwrite, in bytes.
@@ -61,7 +63,7 @@ func (d *disk) next(n int) int64 {
 }
 
 // flush overwrites size bytes and makes them durable, again and again.
-func (d *disk) flush(size int, during time.Duration, h *hist) error {
+func (d *disk) flush(size int, during time.Duration, h *measure.Hist) error {
 	for began := time.Now(); time.Since(began) < during; {
 		t := time.Now()
 		if _, err := d.file.WriteAt(d.buf[:size], d.next(size)); err != nil {
@@ -70,7 +72,7 @@ func (d *disk) flush(size int, during time.Duration, h *hist) error {
 		if err := unix.Fdatasync(int(d.file.Fd())); err != nil {
 			return fmt.Errorf("floor of the disk: %w", err)
 		}
-		h.add(time.Since(t))
+		h.Add(time.Since(t))
 	}
 	return nil
 }

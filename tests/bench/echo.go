@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ovs/tests/measure"
 )
 
 // The loopback floor: another process that answers requests of one size with replies of one size and does nothing else.
@@ -104,7 +106,7 @@ func (e *echo) close() {
 
 // trip keeps depth requests of ask bytes on their way for a time and counts the replies of size reply. At depth 1 h
 // gets every round trip.
-func (e *echo) trip(ask, reply, depth int, during time.Duration, h *hist) (perSecond float64, err error) {
+func (e *echo) trip(ask, reply, depth int, during time.Duration, h *measure.Hist) (perSecond float64, err error) {
 	c, err := net.Dial("tcp", e.addr)
 	if err != nil {
 		return 0, err
@@ -138,7 +140,7 @@ func (e *echo) trip(ask, reply, depth int, during time.Duration, h *hist) (perSe
 		}
 		now := time.Now()
 		if depth == 1 {
-			h.add(now.Sub(last))
+			h.Add(now.Sub(last))
 		}
 		if last = now; now.Sub(began) > during {
 			return float64(total) / now.Sub(began).Seconds(), nil

@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ovs/tests/measure"
 )
 
 // probe is a floor. It is measured before a row and after it, both times with an idle server, and the better of the two
 // counts: what else the machine does for a moment must not lower the floor.
 type probe struct {
 	name  string
-	times float64                                      // how often one operation of the row pays for it
-	run   func(h *hist) (perSecond float64, err error) // the rate where it is no sequence of single ones; else h is filled
+	times float64                                              // how often one operation of the row pays for it
+	run   func(h *measure.Hist) (perSecond float64, err error) // the rate where it is no sequence of single ones; else h is filled
 
 	median time.Duration // of the better time, with its p99 and CPU per operation
 	p99    time.Duration
@@ -25,7 +27,7 @@ const each = 1.0
 
 // measure runs the probe once more.
 func (p *probe) measure() error {
-	var h hist
+	var h measure.Hist
 	before, err := ownCPU()
 	if err != nil {
 		return err
@@ -38,10 +40,10 @@ func (p *probe) measure() error {
 	if err != nil {
 		return err
 	}
-	if h.n > 0 {
-		rate = max(float64(time.Second)/float64(h.mean()), float64(time.Second)/float64(h.at(0.5)))
-		if m := h.at(0.5); p.median == 0 || m < p.median {
-			p.median, p.p99, p.cpu = m, h.at(0.99), (after-before)/time.Duration(h.n)
+	if h.N > 0 {
+		rate = max(float64(time.Second)/float64(h.Mean()), float64(time.Second)/float64(h.At(0.5)))
+		if m := h.At(0.5); p.median == 0 || m < p.median {
+			p.median, p.p99, p.cpu = m, h.At(0.99), (after-before)/time.Duration(h.N)
 		}
 	}
 	p.best = max(p.best, rate)
@@ -50,21 +52,21 @@ func (p *probe) measure() error {
 
 // flushes is the floor of a stable write: an overwrite of n bytes in a file already written, and fdatasync.
 func (b *bench) flushes(n int, times float64) *probe {
-	return &probe{name: size(n) + " overwrite + fdatasync", times: times, run: func(h *hist) (float64, error) {
+	return &probe{name: size(n) + " overwrite + fdatasync", times: times, run: func(h *measure.Hist) (float64, error) {
 		return 0, b.disk.flush(n, b.seconds(each), h)
 	}}
 }
 
 // trips is the floor of a call: a round trip over loopback to another process.
 func (b *bench) trips(ask, reply int, times float64) *probe {
-	return &probe{name: fmt.Sprintf("round trip %s / %s", size(ask), size(reply)), times: times, run: func(h *hist) (float64, error) {
+	return &probe{name: fmt.Sprintf("round trip %s / %s", size(ask), size(reply)), times: times, run: func(h *measure.Hist) (float64, error) {
 		return b.echo.trip(ask, reply, 1, b.seconds(each), h)
 	}}
 }
 
 // pipeline is the floor of calls at depth.
 func (b *bench) pipeline(ask, reply, depth int) *probe {
-	return &probe{name: fmt.Sprintf("loopback %s / %s at depth %d", size(ask), size(reply), depth), run: func(*hist) (float64, error) {
+	return &probe{name: fmt.Sprintf("loopback %s / %s at depth %d", size(ask), size(reply), depth), run: func(*measure.Hist) (float64, error) {
 		return b.echo.trip(ask, reply, depth, b.seconds(each), nil)
 	}}
 }
@@ -75,7 +77,7 @@ func (b *bench) streams(read bool) *probe {
 	if read {
 		name = "raw sequential read of 1 MiB"
 	}
-	return &probe{name: name, run: func(*hist) (float64, error) { return b.disk.stream(read, b.seconds(each)) }}
+	return &probe{name: name, run: func(*measure.Hist) (float64, error) { return b.disk.stream(read, b.seconds(each)) }}
 }
 
 func (p *probe) String() string {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ovs/tests/measure"
 	"ovs/tests/oracle/nfsclient"
 )
 
@@ -34,8 +35,8 @@ type load struct {
 	file  nfsclient.Handle
 
 	mu      sync.Mutex // guards all below
-	hist    hist
-	commits hist
+	hist    measure.Hist
+	commits measure.Hist
 	started int64
 	done    int64
 	jukebox int64
@@ -77,7 +78,7 @@ func (l *load) run(ctx context.Context) error {
 func (l *load) restart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.hist, l.commits, l.done, l.jukebox = hist{}, hist{}, 0, 0
+	l.hist, l.commits, l.done, l.jukebox = measure.Hist{}, measure.Hist{}, 0, 0
 }
 
 func (l *load) startAll() {
@@ -116,7 +117,7 @@ func (l *load) completed(c *nfsclient.Call) {
 	if err != nil {
 		l.err, l.stopped = errors.Join(l.err, err), true
 	} else {
-		l.hist.add(took)
+		l.hist.Add(took)
 		l.done++
 		l.verf = c.Verf
 	}
@@ -151,7 +152,7 @@ func (l *load) commit() {
 		if c.Err != nil {
 			l.err, l.stopped = c.Err, true
 		}
-		l.commits.add(time.Since(began))
+		l.commits.Add(time.Since(began))
 		over := l.stopped
 		l.live, l.inGroup = l.depth, l.depth
 		l.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"ovs/tests/measure"
 	"ovs/tests/oracle/nfsclient"
 )
 
@@ -41,7 +42,7 @@ func creates(workers int) func(context.Context, *bench) (job, error) {
 			return nil, err
 		}
 		return func(ctx context.Context) (outcome, error) {
-			out := outcome{h: &hist{}}
+			out := outcome{h: &measure.Hist{}}
 			var mu sync.Mutex // guards out.h and failed
 			var failed error
 			var all sync.WaitGroup
@@ -52,7 +53,7 @@ func creates(workers int) func(context.Context, *bench) (job, error) {
 						err := b.makeFile(dir, fmt.Sprintf("file-%d-%06d", w, i), b.content(uint64(i*workers+w)*4096, 4096))
 						mu.Lock()
 						if failed = errors.Join(failed, err); err == nil {
-							out.h.add(time.Since(began))
+							out.h.Add(time.Since(began))
 						}
 						mu.Unlock()
 						if err != nil {
@@ -62,7 +63,7 @@ func creates(workers int) func(context.Context, *bench) (job, error) {
 				})
 			}
 			all.Wait()
-			out.ops = out.h.n
+			out.ops = out.h.N
 			return out, failed
 		}, nil
 	}
@@ -126,13 +127,13 @@ func list(ctx context.Context, b *bench) (job, error) {
 	pages, err := once(ctx)
 	b.pages = float64(pages)
 	return func(ctx context.Context) (outcome, error) {
-		out := outcome{h: &hist{}, notes: []string{fmt.Sprintf("%d calls per listing", pages)}}
+		out := outcome{h: &measure.Hist{}, notes: []string{fmt.Sprintf("%d calls per listing", pages)}}
 		for ; ctx.Err() == nil; out.ops++ {
 			began := time.Now()
 			if _, err := once(context.WithoutCancel(ctx)); err != nil {
 				return out, err
 			}
-			out.h.add(time.Since(began))
+			out.h.Add(time.Since(began))
 		}
 		return out, nil
 	}, err

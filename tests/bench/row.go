@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"ovs/tests/measure"
 )
 
 // result is one line of the table. Times are in µs.
@@ -32,7 +34,7 @@ type result struct {
 // outcome is what a job found out by itself.
 type outcome struct {
 	ops   int
-	h     *hist
+	h     *measure.Hist
 	notes []string
 }
 
@@ -103,7 +105,7 @@ func (b *bench) measure(ctx context.Context, r *row, m mode) (res result, err er
 	n := float64(out.ops)
 	res = result{
 		Row: r.name, Mode: m.name, Unit: r.unit, Ops: out.ops, Seconds: cost.took.Seconds(), Rate: n / cost.took.Seconds(),
-		P50: us(out.h.at(0.5)), P99: us(out.h.at(0.99)), Server: us(cost.server) / n, Client: us(cost.client) / n,
+		P50: us(out.h.At(0.5)), P99: us(out.h.At(0.99)), Server: us(cost.server) / n, Client: us(cost.client) / n,
 		Inside: cost.inside * 1e6 / max(cost.calls, 1), Allocs: cost.allocs / n, LogBytes: cost.log / n, LogTimes: cost.log / cost.size, Flushes: cost.flushes / n,
 		Notes: out.notes, Load: loadAverage(),
 	}

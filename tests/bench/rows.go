@@ -43,9 +43,9 @@ func loadOn(name string, size uint64, full bool, make func(*bench, nfsclient.Han
 		return func(ctx context.Context) (outcome, error) {
 			err := l.run(ctx)
 			out := outcome{ops: int(l.done), h: &l.hist}
-			if l.commits.n > 0 {
+			if l.commits.N > 0 {
 				out.notes = append(out.notes, fmt.Sprintf("COMMIT after every %d WRITEs: p50 %.0f µs, p99 %.0f µs",
-					l.group, us(l.commits.at(0.5)), us(l.commits.at(0.99))))
+					l.group, us(l.commits.At(0.5)), us(l.commits.At(0.99))))
 			}
 			if l.jukebox > 0 {
 				out.notes = append(out.notes, fmt.Sprintf("%d answers JUKEBOX", l.jukebox))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"ovs/framework/client"
 	"ovs/tests/daemon"
+	"ovs/tests/measure"
 	"ovs/tests/oracle/nfsclient"
 )
 
@@ -99,7 +99,7 @@ func (s *server) counts(ctx context.Context) (c counts, err error) {
 		"go_memstats_mallocs_total": &c.allocs, "ovs_log_written_bytes_total": &c.log, "ovs_log_flushes_total": &c.flushes,
 		"ovs_log_size_bytes": &c.size, "ovs_nfs_seconds_sum": &c.inside, "ovs_nfs_seconds_count": &c.calls,
 	} {
-		if *to, err = metric(text, name); err != nil {
+		if *to, err = measure.Metric(text, name); err != nil {
 			return c, err
 		}
 	}
@@ -111,26 +111,6 @@ func (s *server) counts(ctx context.Context) (c counts, err error) {
 	}
 	c.at = time.Now()
 	return c, nil
-}
-
-// metric is the sum of a metric over all its labels.
-func metric(text []byte, name string) (sum float64, err error) {
-	found := false
-	for line := range bytes.Lines(text) {
-		rest, ok := strings.CutPrefix(string(line), name)
-		if !ok || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(rest[strings.LastIndexByte(rest, ' '):]), 64)
-		if err != nil {
-			return 0, fmt.Errorf("metric %s: %w", name, err)
-		}
-		sum, found = sum+v, true
-	}
-	if !found {
-		return 0, fmt.Errorf("the server has no metric %s", name)
-	}
-	return sum, nil
 }
 
 // cpuOf is the CPU time of a process, user and system, in steps of 10 ms.

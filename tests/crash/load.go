@@ -27,13 +27,17 @@ type Load struct {
 	Seed    uint64
 	Counts  *Counts
 
+	// Wrote, where it is set, hears how long each stable write of 4 KiB took, from all workers at once.
+	Wrote func(took time.Duration)
+	// Over ends the workers after the operation that they are at.
+	Over atomic.Bool
 	// Killed is set before the server is: from then on a lost connection is no error.
 	Killed atomic.Bool
 
 	failed chan error // the first failure
 }
 
-// Run returns when the server is gone and every worker has ended, or with the first failure; Stop it then.
+// Run returns when every worker has ended, since the server is gone or it is Over, or with the first failure.
 func (l *Load) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -109,7 +113,7 @@ type worker struct {
 }
 
 func (w *worker) run(ctx context.Context, rnd *rand.Rand) error {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !w.load.Over.Load() {
 		var err error
 		switch n := rnd.IntN(100); {
 		case n < 6 && w.disk.Resizes:
@@ -163,6 +167,7 @@ func (w *worker) write(ctx context.Context, rnd *rand.Rand, stable uint32) error
 		w.disk.Table.AskStable(token)
 	}
 	c := nfsclient.Call{File: w.disk.handle, Off: uint64(first) * oracle.Sector, Data: b, Stable: stable}
+	began := time.Now()
 	if err := w.load.patiently(ctx, w.conn, &c, w.conn.Write); err != nil {
 		return err
 	}
@@ -174,6 +179,9 @@ func (w *worker) write(ctx context.Context, rnd *rand.Rand, stable uint32) error
 		w.load.Counts.Unstable.Add(1)
 	} else {
 		w.load.Counts.Stable.Add(1)
+		if len(b) == 4096 && w.load.Wrote != nil {
+			w.load.Wrote(time.Since(began))
+		}
 	}
 	w.load.Counts.Bytes.Add(int64(len(b)))
 	return nil

@@ -100,7 +100,7 @@ func differ(found map[string][]byte, want map[string]uint64) error {
 
 // Work does operations on names until ctx ends or the connection is lost.
 func (d *Dir) Work(ctx context.Context, l *Load, rnd *rand.Rand) error {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !l.Over.Load() {
 		name := fmt.Sprintf("file-%d", rnd.IntN(40))
 		other := fmt.Sprintf("file-%d", rnd.IntN(40))
 		d.then = maps.Clone(d.now)

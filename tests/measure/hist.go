@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"math/bits"
@@ -8,15 +8,16 @@ import (
 // fine is how many buckets a power of two has: the error is at most 1/128.
 const fine = 64
 
-// hist counts durations in buckets that grow with them. The zero value is empty.
-type hist struct {
-	n       int
+// Hist counts durations in buckets that grow with them. The zero value is empty.
+type Hist struct {
+	N       int // durations counted
 	sum     time.Duration
 	buckets [fine * 40]uint32
 }
 
-func (h *hist) add(d time.Duration) {
-	h.n++
+// Add counts one.
+func (h *Hist) Add(d time.Duration) {
+	h.N++
 	h.sum += d
 	h.buckets[bucket(d)]++
 }
@@ -30,9 +31,9 @@ func bucket(d time.Duration) int {
 	return min(fine*(e+1)+int(v>>e)-fine, fine*40-1)
 }
 
-// at is the middle of the bucket that holds quantile q; 0 when empty.
-func (h *hist) at(q float64) time.Duration {
-	left := int(q * float64(h.n))
+// At is the middle of the bucket that holds quantile q; 0 when empty.
+func (h *Hist) At(q float64) time.Duration {
+	left := int(q * float64(h.N))
 	for i, n := range h.buckets {
 		if left -= int(n); left < 0 {
 			if i < fine {
@@ -45,9 +46,10 @@ func (h *hist) at(q float64) time.Duration {
 	return 0
 }
 
-func (h *hist) mean() time.Duration {
-	if h.n == 0 {
+// Mean is 0 when empty.
+func (h *Hist) Mean() time.Duration {
+	if h.N == 0 {
 		return 0
 	}
-	return h.sum / time.Duration(h.n)
+	return h.sum / time.Duration(h.N)
 }
