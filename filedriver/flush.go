@@ -62,11 +62,15 @@ func (j flusher) Run() {
 	}
 }
 
+// joined is how many intervals that wait are flushed as one. A file is written anew by the chunk, so one that is written faster
+// than its chunks can be put would hold ever more of the log if each of its intervals put them all.
+const joined = 64
+
 // flushAll brings the cut intervals to the backend in their order. An interval that failed for good halts the file and is
 // not passed over: what is in the log stays readable, and nothing is lost.
 func (f *file) flushAll() error {
 	for f.failed == nil {
-		s := f.tail.Next()
+		s := f.tail.Next(joined)
 		if s == nil {
 			return f.tail.Err()
 		}

@@ -343,3 +343,40 @@ func TestFlushReadsTheLogAgain(t *testing.T) {
 	f.expect(t, 0, pattern(1, 10_000))
 	f.Close()
 }
+
+// Intervals that wait behind a slow backend are flushed as one: each of their chunks is put once.
+func TestWaitingIntervalsAreFlushedAsOne(t *testing.T) {
+	w := newWorld(t, Config{SealAt: 64 << 10})
+	f := w.create(id)
+	began, goOn := make(chan bool), make(chan bool)
+	puts := 0 // guarded by the backend: hooks come one at a time
+	w.backend.SetHook(func(c membackend.Call) error {
+		if c.Op == "Put" && !c.After {
+			if puts++; puts == 1 {
+				close(began)
+				<-goOn
+			}
+		}
+		return nil
+	})
+	want := pattern(1, 2<<20)
+	f.mustWrite(t, 0, want, ovs.FileSync)
+	f.tail.Seal()
+	<-began
+	for i := range 40 {
+		b := pattern(uint64(i), 64<<10)
+		off := i * 48 << 10
+		f.mustWrite(t, uint64(off), b, ovs.FileSync)
+		copy(want[off:], b)
+	}
+	close(goOn)
+	f.mustFlush(t)
+	w.backend.SetHook(nil)
+	if puts > 2+2+1 { // two chunks at first, two for all that waited, and at most one that was cut later
+		t.Errorf("%d chunks were put", puts)
+	}
+	f.expect(t, 0, want)
+	f = w.crash(f, 0)
+	f.expect(t, 0, want)
+	f.Close()
+}

@@ -119,7 +119,7 @@ func (v *volume) flushLoop() {
 
 // flushAll brings every interval that is cut to the backend, and does what is due after. gate is held.
 func (v *volume) flushAll() error {
-	for s := v.tail.Next(); s != nil; s = v.tail.Next() {
+	for s := v.tail.Next(1); s != nil; s = v.tail.Next(1) {
 		if err := v.flushInterval(s); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ func BenchmarkWrite(b *testing.B) {
 		w.Off = i * 7919 % (1 << 20) << 12
 		t.Write(w)
 		log.held.Done(log.held, nil)
-		if s := t.Next(); s != nil {
+		if s := t.Next(1); s != nil {
 			t.Drop(s)
 		}
 	}

@@ -2,6 +2,7 @@ package tail
 
 import (
 	"context"
+	"slices"
 
 	"ovs"
 	"ovs/internal/extent"
@@ -38,15 +39,38 @@ func (t *Tail) cut(a *after) {
 	a.cut = true
 }
 
-// Next is the oldest interval that was not given out before, or nil. One goroutine at a time takes intervals.
-func (t *Tail) Next() *Sealed {
+// Next is the oldest interval that was not given out before, or nil; where more of them wait, up to most are made one, so that
+// a driver that cannot keep up brings each place down once only. One goroutine at a time takes intervals.
+func (t *Tail) Next(most int) *Sealed {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.taken == len(t.sealed) {
+	cut := slices.Clone(t.sealed[t.taken:min(t.taken+most, len(t.sealed))])
+	t.mu.Unlock()
+	if len(cut) == 0 {
 		return nil
 	}
+	s := join(cut)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sealed = slices.Replace(t.sealed, t.taken, t.taken+len(cut), s)
 	t.taken++
-	return t.sealed[t.taken-1]
+	return s
+}
+
+// join is one interval instead of some that follow each other.
+func join(cut []*Sealed) *Sealed {
+	if len(cut) == 1 {
+		return cut[0]
+	}
+	last := cut[len(cut)-1]
+	all := &Sealed{First: cut[0].First, Last: last.Last, Size: last.Size, Time: last.Time, t: last.t}
+	for _, s := range cut {
+		all.Data += s.Data
+		s.index.Each(func(off, n uint64, e Extent) bool {
+			all.index.Insert(off, n, e)
+			return true
+		})
+	}
+	return all
 }
 
 // Wait returns when the interval is durable in the log, with an error when it never will be or ctx ends: nothing of it may

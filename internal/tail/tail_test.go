@@ -115,9 +115,9 @@ func (r *rig) commit() error {
 	return <-done
 }
 
-// drain brings the oldest interval down, if there is one.
-func (r *rig) drain() bool {
-	s := r.Next()
+// drain brings the oldest intervals down as one, if there are any.
+func (r *rig) drain(most int) bool {
+	s := r.Next(most)
 	if s == nil {
 		return false
 	}
@@ -180,7 +180,7 @@ func modelRun(t *testing.T, seed uint64) {
 		case k < 17:
 			r.Seal()
 		case k < 19:
-			r.drain()
+			r.drain(1 + g.IntN(4))
 		default:
 			if err := r.commit(); err != nil {
 				t.Fatal(err)
@@ -191,7 +191,7 @@ func modelRun(t *testing.T, seed uint64) {
 		}
 	}
 	r.Seal()
-	for r.drain() {
+	for r.drain(1) {
 	}
 	if got, _ := r.read(0, space*2); !bytes.Equal(got, model) {
 		t.Fatalf("seed %d: not the same at the end", seed)
@@ -232,7 +232,7 @@ func TestConcurrent(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if !r.drain() {
+				if !r.drain(1) {
 					r.Seal()
 				}
 			}
@@ -441,7 +441,7 @@ func TestParked(t *testing.T) {
 	for i, c := range all {
 		for len(c) == 0 {
 			r.Seal()
-			r.drain()
+			r.drain(1)
 		}
 		if w := <-c; w.Err != nil || w.Rec.Number != ovs.RecordNo(i+1) {
 			t.Fatalf("write %d: number %d, %v", i, w.Rec.Number, w.Err)
@@ -501,10 +501,10 @@ func TestRestore(t *testing.T) {
 	if err := n.Restore(&ovs.Record{Number: 5, Kind: 99}); !ovs.Is(err, ovs.KindNotSupported) {
 		t.Fatalf("an unknown record is taken: %v", err)
 	}
-	for n.drain() {
+	for n.drain(1) {
 	}
 	n.Seal()
-	for n.drain() {
+	for n.drain(1) {
 	}
 	if got, _ := n.read(0, 10_000); !bytes.Equal(got, want) {
 		t.Fatal("not the same after draining")
@@ -520,7 +520,7 @@ func TestReadUnder(t *testing.T) {
 	r.write(12, []byte("cccc"), ovs.FileSync)
 	r.Seal()
 	r.write(0, []byte("dddddddddddddddddd"), ovs.FileSync)
-	one, two := r.Next(), r.Next()
+	one, two := r.Next(1), r.Next(1)
 	got := make([]byte, 20)
 	for s, want := range map[*Sealed]string{one: "aaaaaaaaaaaaaaaaaaaa", two: "aaaaaaaaaabbbbaaaaaa"} {
 		if err := s.ReadUnder(context.Background(), got, 0); err != nil || string(got) != want {
@@ -555,7 +555,7 @@ func TestReadLooksAgain(t *testing.T) {
 	r.write(0, want, ovs.FileSync)
 	slip.before = func() {
 		r.Seal()
-		r.drain()
+		r.drain(1)
 		r.write(400_000, pattern(2, 300_000), ovs.FileSync) // the log goes on to another segment
 	}
 	if got, _ := r.read(0, len(want)); !bytes.Equal(got, want) {
@@ -575,7 +575,7 @@ func TestFreezeNeedsRest(t *testing.T) {
 		t.Fatal("frozen with a record in the log")
 	}
 	r.Seal()
-	r.drain()
+	r.drain(1)
 	log.SetRoom(1)
 	w := r.start(0, pattern(2, 10), ovs.FileSync)
 	if r.Freeze() {
@@ -584,7 +584,7 @@ func TestFreezeNeedsRest(t *testing.T) {
 	log.SetRoom(0)
 	<-w
 	r.Seal()
-	r.drain()
+	r.drain(1)
 	if !r.Freeze() {
 		t.Fatal("not at rest")
 	}

@@ -140,6 +140,7 @@ func stands(t *testing.T, s daemon.Server) {
 }
 
 func TestNewerVersion(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	write(t, filepath.Join(s.Data, "VERSION"), "2\n")
 	before := tree(t, s.Data)
@@ -156,6 +157,7 @@ func TestNewerVersion(t *testing.T) {
 }
 
 func TestForeignDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "thesis.tex"), "years of work")
 	before := tree(t, dir)
@@ -169,6 +171,7 @@ func TestForeignDirectory(t *testing.T) {
 }
 
 func TestSecondServer(t *testing.T) {
+	t.Parallel()
 	s := fresh(t)
 	p := start(t, s)
 	c := mount(t, p, nfsclient.Options{})
@@ -189,40 +192,90 @@ func TestSecondServer(t *testing.T) {
 
 // TestWrongLog: a log that is another node's, older, or gone lost acknowledged writes. Nothing is served from it.
 func TestWrongLog(t *testing.T) {
+	t.Parallel()
 	s := used(t)
-	log, kept, older := filepath.Join(s.Data, "log"), filepath.Join(t.TempDir(), "kept"), filepath.Join(t.TempDir(), "older")
-	copyTree(t, log, older)
+	older := filepath.Join(t.TempDir(), "older")
+	copyTree(t, filepath.Join(s.Data, "log"), older)
 	stands(t, s) // one more start
-	copyTree(t, log, kept)
-	other := used(t)
 	for name, c := range map[string]struct {
-		swap func()
+		swap func(t *testing.T, log string)
 		want string
 	}{
-		"missing":    {func() { copyTree(t, t.TempDir(), log) }, "missing"},
-		"all gone":   {func() { _ = os.RemoveAll(log) }, "missing"},
-		"swapped":    {func() { copyTree(t, filepath.Join(other.Data, "log"), log) }, "not the write log that this node left"},
-		"reverted":   {func() { copyTree(t, older, log) }, "older copy"},
-		"superblock": {func() { write(t, filepath.Join(log, "superblock"), "scratched") }, "damaged"},
+		"missing":    {func(t *testing.T, log string) { copyTree(t, t.TempDir(), log) }, "missing"},
+		"all gone":   {func(_ *testing.T, log string) { _ = os.RemoveAll(log) }, "missing"},
+		"swapped":    {func(t *testing.T, log string) { copyTree(t, filepath.Join(used(t).Data, "log"), log) }, "not the write log that this node left"},
+		"reverted":   {func(t *testing.T, log string) { copyTree(t, older, log) }, "older copy"},
+		"superblock": {func(t *testing.T, log string) { write(t, filepath.Join(log, "superblock"), "scratched") }, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mine := s
+			mine.Data = filepath.Join(t.TempDir(), "data")
+			copyTree(t, s.Data, mine.Data)
+			log := filepath.Join(mine.Data, "log")
+			kept := filepath.Join(t.TempDir(), "kept")
+			if err := os.Rename(log, kept); err != nil {
+				t.Fatal(err)
+			}
 			copyTree(t, kept, log)
-			c.swap()
+			c.swap(t, log)
 			// Raft had to be asked what the log ought to be: a start of its own is all that may change.
-			before := tree(t, s.Data, "raft")
-			code, said := serve(t, at(s.Data)...)
+			before := tree(t, mine.Data, "raft")
+			code, said := serve(t, at(mine.Data)...)
 			refused(t, code, said, 8, c.want, "nothing was touched")
-			if tree(t, s.Data, "raft") != before {
+			if tree(t, mine.Data, "raft") != before {
 				t.Error("something but Raft was touched")
 			}
+			if err := errors.Join(os.RemoveAll(log), os.Rename(kept, log)); err != nil {
+				t.Fatal(err)
+			}
+			stands(t, mine)
 		})
 	}
-	copyTree(t, kept, log)
-	stands(t, s)
+}
+
+// TestMissingDisk: a broken disk of the backend is left out, loudly, and everything is read without it. What a killed server
+// leaves does not pass for a running one.
+func TestMissingDisk(t *testing.T) {
+	t.Parallel()
+	s := used(t)
+	p := start(t, s)
+	if out, err := exec.CommandContext(t.Context(), bin, "flush", "--data", s.Data, "vpool1").CombinedOutput(); err != nil {
+		t.Fatalf("flush: %v\n%s", err, out)
+	}
+	stop(t, p)
+	write(t, filepath.Join(s.Data, "asd", "2", "Identity"), "scratched")
+	p = start(t, s)
+	out, err := exec.CommandContext(t.Context(), bin, "status", "--data", s.Data).CombinedOutput()
+	for _, want := range []string{"1 of 6 disks of backend backend1 are missing: all is served", "missing disk asd/2: ", "Mend or mount that disk"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%q is not in ovs status (%v):\n%s", want, err, out)
+		}
+	}
+	c := mount(t, p, nfsclient.Options{})
+	h, _, err := c.Lookup(t.Context(), c.Root, "disk.raw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holds(t, &nfsclient.File{Conn: c.Conn(0), Handle: h}, 1<<20)
+	p.Kill()
+	if said := p.Tail(); !strings.Contains(said, "warning: disk asd/2 of the backend is missing") {
+		t.Errorf("it does not say so:\n%s", said)
+	}
+	out, err = exec.CommandContext(t.Context(), bin, "status", "--data", s.Data).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no server runs") {
+		t.Errorf("status without a server: %v\n%s", err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(s.Data, "asd")); err != nil {
+		t.Fatal(err)
+	}
+	code, said := serve(t, at(s.Data)...)
+	refused(t, code, said, 8, "too few disks", "mount or mend")
 }
 
 // TestAcceptLogLoss: a log that is gone for good is given up by its name only, once, and that stands in ovs status.
 func TestAcceptLogLoss(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	if err := os.RemoveAll(filepath.Join(s.Data, "log")); err != nil {
 		t.Fatal(err)
@@ -260,6 +313,7 @@ func TestAcceptLogLoss(t *testing.T) {
 
 // TestWrongNode: files that say whose the data are.
 func TestWrongNode(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	name := filepath.Join(s.Data, "node")
 	node, err := os.ReadFile(name)
@@ -283,6 +337,7 @@ func TestWrongNode(t *testing.T) {
 }
 
 func TestReadOnlyDirectory(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	remount := func(args ...string) {
 		t.Helper()

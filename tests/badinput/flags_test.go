@@ -14,6 +14,7 @@ import (
 )
 
 func TestBadFlags(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	for _, c := range []struct {
 		args  []string
@@ -42,6 +43,7 @@ func TestBadFlags(t *testing.T) {
 }
 
 func TestBadYAML(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for i, c := range []struct{ text, want string }{
 		{"log_sise: 4 GiB\n", "log_sise"},
@@ -77,6 +79,7 @@ func TestBadYAML(t *testing.T) {
 
 // TestSettingsThatHideData: a backend's name and ASDs stay; a vPool that is left out is kept, and named at every start.
 func TestSettingsThatHideData(t *testing.T) {
+	t.Parallel()
 	s := used(t)
 	file := filepath.Join(t.TempDir(), "ovs.yaml")
 	for _, c := range []struct{ text, want string }{
@@ -153,10 +156,10 @@ func TestNotRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, &nfsclient.File{Conn: c.Conn(0), Handle: h, Stable: nfsclient.FileSync}, 1<<20)
+	stop(t, p)
 	if said := p.Tail(); !strings.Contains(said, "no portmap on port 111: only root") {
 		t.Errorf("it does not say why there is no portmapper:\n%s", said)
 	}
-	stop(t, p)
 	s.UID = 0
 	stands(t, s)
 }

@@ -163,6 +163,7 @@ func newFull(t *testing.T) *full {
 }
 
 func TestDiskFilledByUs(t *testing.T) {
+	t.Parallel()
 	w := newFull(t)
 	lock := w.create(t, "vm.lck")
 	f := w.create(t, "big.raw")
@@ -219,6 +220,7 @@ func stranger(t *testing.T, name string) {
 }
 
 func TestDiskFilledByAStranger(t *testing.T) {
+	t.Parallel()
 	w := newFull(t)
 	lock := w.create(t, "vm.lck")
 	f, gone := w.create(t, "kept.raw"), w.create(t, "gone.raw")

@@ -15,6 +15,7 @@ package badinput
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +42,11 @@ func TestMain(m *testing.M) {
 		code = netns.Main(m, need)
 		return
 	}
+	// A start waits for Raft most of its time, so more of them run side by side than there are cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
 	dir, err := os.MkdirTemp("", "badinput")
 	if err == nil {
 		defer os.RemoveAll(dir)
@@ -53,6 +60,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code = netns.Main(m, nil)
+	if err := shared.end(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 }
 
 // need says what is missing. Nothing is skipped.
@@ -88,6 +99,57 @@ func start(t *testing.T, s daemon.Server) *daemon.Process {
 		}
 	})
 	return p
+}
+
+// shared is the one server of all tests that only talk to it. Each has a directory of its own there.
+var shared sharedServer
+
+type sharedServer struct {
+	once sync.Once
+	dir  string
+	p    *daemon.Process
+	err  error
+}
+
+// talk gives the shared server, which lives on after the test.
+func talk(t *testing.T) *daemon.Process {
+	t.Helper()
+	s := &shared
+	s.once.Do(func() {
+		if s.dir, s.err = os.MkdirTemp("", "badinput"); s.err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		s.p, s.err = daemon.Server{Bin: bin, Data: filepath.Join(s.dir, "data"), Args: []string{"--log-size", "256MiB"}}.Start(ctx)
+	})
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	t.Cleanup(func() {
+		if noPanic(t, s.p); t.Failed() {
+			t.Logf("the server wrote:\n%s", s.p.Tail())
+		}
+	})
+	return s.p
+}
+
+// own makes the test's directory on the shared server.
+func own(t *testing.T, c *nfsclient.Client) nfsclient.Handle {
+	t.Helper()
+	h, _, err := c.Mkdir(t.Context(), c.Root, t.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// end stops the shared server in good order.
+func (s *sharedServer) end() error {
+	if s.p == nil {
+		return s.err
+	}
+	return errors.Join(s.p.Stop(), os.RemoveAll(s.dir))
 }
 
 // fresh is a server on a new directory with a small log.

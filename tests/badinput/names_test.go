@@ -19,10 +19,12 @@ const (
 
 // TestForgedHandles: no handle but those that were given out opens anything.
 func TestForgedHandles(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	b := watch(t, p)
 	c := mount(t, p, nfsclient.Options{})
-	h, _, err := c.Create(t.Context(), c.Root, "file", nfsclient.Guarded, 0)
+	dir := own(t, c)
+	h, _, err := c.Create(t.Context(), dir, "file", nfsclient.Guarded, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,18 +63,19 @@ func TestForgedHandles(t *testing.T) {
 	other := mount(t, q, nfsclient.Options{})
 	try("another datastore's", other.Root)
 	stop(t, q)
-	if _, _, err := c.Lookup(t.Context(), c.Root, "file"); err != nil {
+	if _, _, err := c.Lookup(t.Context(), dir, "file"); err != nil {
 		t.Error(err)
 	}
 	b.unharmed(t)
-	stop(t, p)
 }
 
 func TestNames(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	c := mount(t, p, nfsclient.Options{})
+	dir := own(t, c)
 	long := strings.Repeat("n", 255)
-	if _, _, err := c.Create(t.Context(), c.Root, long, nfsclient.Guarded, 0); err != nil {
+	if _, _, err := c.Create(t.Context(), dir, long, nfsclient.Guarded, 0); err != nil {
 		t.Errorf("a name of 255 bytes: %v", err)
 	}
 	for name, want := range map[string]uint32{
@@ -81,8 +84,8 @@ func TestNames(t *testing.T) {
 		".": nfsclient.StatusExist, "..": nfsclient.StatusExist,
 	} {
 		short := name[:min(len(name), 20)]
-		_, _, create := c.Create(t.Context(), c.Root, name, nfsclient.Guarded, 0)
-		_, _, mkdir := c.Mkdir(t.Context(), c.Root, name)
+		_, _, create := c.Create(t.Context(), dir, name, nfsclient.Guarded, 0)
+		_, _, mkdir := c.Mkdir(t.Context(), dir, name)
 		for _, err := range []error{create, mkdir} {
 			if s := status(err); s != want {
 				t.Errorf("%q of %d bytes is made: %v, not status %d", short, len(name), err, want)
@@ -91,26 +94,27 @@ func TestNames(t *testing.T) {
 		if want == nfsclient.StatusExist {
 			want = statusInvalid
 		}
-		rename := c.Rename(t.Context(), c.Root, long, c.Root, name)
-		remove := c.Remove(t.Context(), c.Root, name)
+		rename := c.Rename(t.Context(), dir, long, dir, name)
+		remove := c.Remove(t.Context(), dir, name)
 		for _, err := range []error{rename, remove} {
 			if s := status(err); s != want {
 				t.Errorf("%q of %d bytes is renamed to or removed: %v, not status %d", short, len(name), err, want)
 			}
 		}
 	}
-	if list, err := c.ReadDir(t.Context(), c.Root); err != nil || len(list) != 1 || list[0].Name != long {
+	if list, err := c.ReadDir(t.Context(), dir); err != nil || len(list) != 1 || list[0].Name != long {
 		t.Errorf("the directory holds %v (%v)", list, err)
 	}
-	stop(t, p)
 }
 
 // TestOffsets: past the largest file is refused, past the end is the end, and nothing overflows.
 func TestOffsets(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	c := mount(t, p, nfsclient.Options{})
+	dir := own(t, c)
 	for _, name := range []string{"volume.raw", "file"} {
-		h, _, err := c.Create(t.Context(), c.Root, name, nfsclient.Guarded, 0)
+		h, _, err := c.Create(t.Context(), dir, name, nfsclient.Guarded, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +141,6 @@ func TestOffsets(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	stop(t, p)
 }
 
 func truncateBack(ctx context.Context, c *nfsclient.Client, h nfsclient.Handle) error {

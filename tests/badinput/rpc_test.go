@@ -28,7 +28,7 @@ type bystander struct {
 func watch(t *testing.T, p *daemon.Process) *bystander {
 	t.Helper()
 	c := mount(t, p, nfsclient.Options{})
-	h, _, err := c.Create(t.Context(), c.Root, "bystander.raw", nfsclient.Guarded, 0)
+	h, _, err := c.Create(t.Context(), c.Root, t.Name()+".raw", nfsclient.Guarded, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,8 @@ func hangsUp(t *testing.T, c net.Conn, within time.Duration) {
 
 // TestGarbage: what is no RPC costs its sender the connection, and nobody anything else.
 func TestGarbage(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	b := watch(t, p)
 	null := call(100003, 3, 0)
 	for name, bytes := range map[string][]byte{
@@ -153,12 +154,12 @@ func TestGarbage(t *testing.T) {
 		_ = c.Close()
 	}
 	b.unharmed(t)
-	stop(t, p)
 }
 
 // TestFlippedBits: valid calls with random bits turned. Anything may be answered, or the connection closed.
 func TestFlippedBits(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	b := watch(t, p)
 	c := mount(t, p, nfsclient.Options{})
 	handle := func(h nfsclient.Handle) []byte {
@@ -182,11 +183,11 @@ func TestFlippedBits(t *testing.T) {
 		_ = conn.Close() // closed by the server already
 	}
 	b.unharmed(t)
-	stop(t, p)
 }
 
 // TestSlowAndHuge: many who announce a lot and send little hold little memory.
 func TestSlowAndHuge(t *testing.T) {
+	t.Parallel()
 	p := start(t, fresh(t))
 	b := watch(t, p)
 	before := rss(t, p)
@@ -234,7 +235,8 @@ func TestSlowAndHuge(t *testing.T) {
 
 // TestFragments: a record may come in any pieces, one byte at a time too.
 func TestFragments(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	c := dial(t, p)
 	msg := call(100003, 3, 0)
 	for i, b := range msg {
@@ -252,12 +254,12 @@ func TestFragments(t *testing.T) {
 	if got := answer(t, c); fmt.Sprint(got) != "[1 0 0 0 0]" {
 		t.Errorf("NULL in pieces of a byte: %v", got)
 	}
-	stop(t, p)
 }
 
 // TestWrongPrograms: RFC 5531, section 9, says what each is answered with.
 func TestWrongPrograms(t *testing.T) {
-	p := start(t, fresh(t))
+	t.Parallel()
+	p := talk(t)
 	c := dial(t, p)
 	rpc := call(100003, 3, 0)
 	be.PutUint32(rpc[8:], 3) // RPC version 3
@@ -290,5 +292,4 @@ func TestWrongPrograms(t *testing.T) {
 	if got := answer(t, c); len(got) < 4 || got[0] != 1 || got[1] != 1 || got[2] != 1 {
 		t.Errorf("RPCSEC_GSS: %v, not an AUTH_ERROR", got)
 	}
-	stop(t, p)
 }
