@@ -65,6 +65,9 @@ func (r *run) count(f func(t *Tally)) {
 	f(&r.tally)
 }
 
+// mostExtra bounds the pictures of one scarce point that a history takes beside its budgets: each holds a disk.
+const mostExtra = 2
+
 // main plays the history, and gives the pictures of it; the last one is that of its end.
 func (r *run) main() ([]*picture, error) {
 	w := newWorld(r.seed, r.plan.Real)
@@ -80,6 +83,7 @@ func (r *run) main() ([]*picture, error) {
 	var mu sync.Mutex
 	var pictures []*picture
 	late, early := r.plan.Pictures, r.plan.Early
+	extra := map[string]int{} // by scarce point: pictures outside these budgets
 	l.points.look(func(name string, n int) {
 		if !chosen(r.seed, name, n, r.plan.Scarce[name]) {
 			return
@@ -91,7 +95,11 @@ func (r *run) main() ([]*picture, error) {
 			room = &early
 		}
 		*room--
-		some := *room >= 0 || r.plan.Scarce[name]
+		some := *room >= 0
+		if !some && r.plan.Scarce[name] && extra[name] < mostExtra {
+			extra[name]++
+			some = true
+		}
 		mu.Unlock()
 		if !some {
 			return
