@@ -19,7 +19,8 @@ and scan.go read what an earlier life left. format.go, frame.go and index.go are
 
 What keeps it right:
 
- 1. A flushed block is never written again in its generation, and a generation is never used twice.
+ 1. A flushed block is never written again in its generation, and a generation is never used twice. Only a start writes
+    the last batch once more, as it is: the flush of an earlier process may have failed.
  2. One batch is under way at a time, and states how far the log was flushed before it. So after a crash only the last
     batch may be torn; anything bad below such a mark is corruption.
  3. Checksums begin from log identity and generation, and each header says its own place: what an earlier life of the

@@ -117,7 +117,7 @@ func play(t *testing.T, rule vfs.Rule, seed uint64) (hit bool) {
 // life is one start of the log: open, check, so many rounds of work, close.
 func (h *history) life(rounds int) {
 	l, err := Open(Config{
-		FS: h.disk, Dir: "disk/log", Size: 4 * MinSegment, SegmentSize: MinSegment, Memory: 1 << 20, KeepFree: 1,
+		FS: h.disk, Dir: "log", Size: 6 * MinSegment, SegmentSize: MinSegment, Memory: 1 << 20, KeepFree: 1,
 		Rand: strings.NewReader("identity"),
 	})
 	if err != nil {
@@ -175,6 +175,7 @@ func (h *history) replay(l *Log, o *written) {
 		h.t.Errorf("%v ends at %d, but %d was durable", o.ref, last, o.done)
 	case err == nil:
 		o.done, o.next = last, last+1
+		l.Release(o.ref, o.released)
 	case h.rule.Err == nil || h.rule.Times == 1:
 		h.t.Errorf("%v: %v", o.ref, err)
 	default: // a disk that is read no more: named as damaged, or the cause told
@@ -216,7 +217,7 @@ func (h *history) round(l *Log, i int) bool {
 		return false
 	}
 	for k, o := range h.objects {
-		if o.halted || i%(2+3*k) != 0 {
+		if o.halted || i%(2+k) != 0 {
 			continue
 		}
 		h.mu.Lock()
@@ -235,6 +236,9 @@ func (h *history) append(l *Log, o *written) bool {
 	r.Admitted = func(_ *ovs.Record, err error) { admitted <- err }
 	if !l.Admit(r) {
 		if err := <-admitted; err != nil {
+			if h.rule.Times == 0 && h.rule.Err != nil && ovs.Is(err, ovs.KindBusy) {
+				return false // the log cannot grow, and there is no room in what it has
+			}
 			h.refused(l, fmt.Sprintf("Admit of record %d of %v", o.next, o.ref), err)
 			return false
 		}

@@ -302,6 +302,22 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+// Without memory or randomness there is no log, and nothing is left open.
+func TestWithoutMeans(t *testing.T) {
+	for _, c := range []Config{
+		{Memory: 1 << 60, Rand: strings.NewReader("identity")}, {Rand: strings.NewReader("short")},
+	} {
+		c.FS, c.Dir, c.SegmentSize = vfs.NewCrash(1), "log", 128<<10
+		if _, err := Open(c); !ovs.Is(err, ovs.KindIO) {
+			t.Errorf("opened with %v", err)
+		}
+		c.Memory, c.Rand = 1<<20, strings.NewReader("identity")
+		if err := mustOpen(t, c).Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // After Close a late Append is still answered.
 func TestClosed(t *testing.T) {
 	l := mustOpen(t, Config{FS: vfs.NewCrash(1), Dir: "log", Size: 1 << 20, SegmentSize: 128 << 10, Rand: strings.NewReader("identity")})

@@ -177,7 +177,10 @@ func (l *Log) Close() error {
 	wake(l.completer)
 	l.mu.Unlock()
 	l.work.Wait()
-	return errors.Join(err, l.letGo())
+	if e := l.letGo(); e != nil {
+		err = errors.Join(err, ovs.E("dtl.Close", ovs.KindIO, l.cfg.Dir, e))
+	}
+	return err
 }
 
 // letGo closes what Open opened.

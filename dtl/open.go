@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -71,11 +72,21 @@ func Open(cfg Config) (_ *Log, err error) {
 		return nil, ovs.E(op, ovs.KindIO, cfg.Dir, err)
 	}
 	if l.lock, err = cfg.FS.Lock(cfg.Dir + "/" + lockName); err != nil {
-		return nil, ovs.E(op, ovs.KindBusy, cfg.Dir, err)
+		kind := ovs.KindIO
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			kind = ovs.KindBusy
+		}
+		return nil, ovs.E(op, kind, cfg.Dir, err)
 	}
 	s, err := l.openSuper()
 	if err != nil {
 		return nil, err
+	}
+	// Names too are flushed before anything is believed: whoever made a file or the directory may not have got so far.
+	for _, dir := range []string{cfg.Dir, path.Dir(cfg.Dir)} {
+		if err := cfg.FS.SyncDir(dir); err != nil {
+			return nil, ovs.E(op, ovs.KindIO, dir, err)
+		}
 	}
 	l.id, l.start = s.id, s.start+1
 	if err := l.measure(int64(s.segment)); err != nil {
@@ -104,12 +115,13 @@ func Open(cfg Config) (_ *Log, err error) {
 func (l *Log) openSuper() (super, error) {
 	const op = "dtl.Open"
 	name := l.cfg.Dir + "/" + superName
-	if _, err := l.cfg.FS.Stat(name); !exists(err) {
+	f, err := l.cfg.FS.OpenFile(name, os.O_RDWR|vfs.Direct, 0)
+	if !exists(err) {
 		if err := l.makeSuper(); err != nil {
 			return super{}, ovs.E(op, ovs.KindUnknown, name, err)
 		}
+		f, err = l.cfg.FS.OpenFile(name, os.O_RDWR|vfs.Direct, 0)
 	}
-	f, err := l.cfg.FS.OpenFile(name, os.O_RDWR|vfs.Direct, 0)
 	if err != nil {
 		return super{}, ovs.E(op, ovs.KindIO, name, err)
 	}
@@ -149,10 +161,6 @@ func (l *Log) makeSuper() error {
 	s := super{id: binary.LittleEndian.Uint64(b[:]), segment: uint64(l.cfg.SegmentSize)}
 	s.encode(first)
 	if err := create(l.cfg.FS, l.cfg.Dir, superName, 2*block, first); err != nil {
-		return ovs.E(op, ovs.KindIO, l.cfg.Dir, err)
-	}
-	// The directory's own name.
-	if err := l.cfg.FS.SyncDir(path.Dir(l.cfg.Dir)); err != nil {
 		return ovs.E(op, ovs.KindIO, l.cfg.Dir, err)
 	}
 	return nil

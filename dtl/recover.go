@@ -39,10 +39,31 @@ func (l *Log) recover(s super) error {
 			last = i
 		}
 	}
+	if last >= 0 && !lives[last].damaged && lives[last].state != sealed {
+		if err := l.renew(lives[last], max(block, marks[lives[last].gen]), scans[last].end); err != nil {
+			return ovs.E("dtl.Open", ovs.KindIO, lives[last].slot.file.Name(), err)
+		}
+	}
 	for i, g := range lives {
 		l.adopt(g, scans[i], i == last)
 	}
 	return nil
+}
+
+// renew writes the last batch once more, from which on no mark says that it was flushed. Its flush may have failed in an earlier
+// process: then a cache shows it, takes it for flushed, and will never flush it. What follows it would stand behind a hole.
+func (l *Log) renew(g *segment, from, to uint32) error {
+	if from >= to {
+		return nil
+	}
+	b, err := readRange(g.slot.file, int64(from), int64(to-from))
+	if err == nil {
+		err = writeRange(g.slot.file, b, int64(from))
+	}
+	if err == nil {
+		err = g.slot.file.Datasync()
+	}
+	return err
 }
 
 // openSegments opens all files and sorts them by generation.

@@ -14,7 +14,6 @@ package extent
 
 import (
 	"slices"
-	"sort"
 	"unsafe"
 )
 
@@ -79,8 +78,16 @@ type pos struct{ leaf, at int }
 
 // find is the first run that ends after x.
 func (m *Map[V]) find(x uint64) pos {
-	// The last leaf that starts at or before x holds it, or the one after it does.
-	i := sort.Search(len(m.leaves), func(i int) bool { return m.leaves[i][0].start > x })
+	// The last leaf that starts at or before x holds it, or the one after it does. Both searches are written out:
+	// sort.Search calls a function for each step.
+	i, hi := 0, len(m.leaves)
+	for i < hi {
+		if mid := int(uint(i+hi) >> 1); m.leaves[mid][0].start > x {
+			hi = mid
+		} else {
+			i = mid + 1
+		}
+	}
 	if i == 0 {
 		return pos{0, 0}
 	}
@@ -144,14 +151,18 @@ func (m *Map[V]) Insert(start, n uint64, v V) {
 		return
 	}
 	end := add(start, n)
-	if p := m.find(start); !m.end(p) {
-		if r := m.run(p); r.start == start && r.end == end { // the same range again: the common overwrite
+	p := m.find(start)
+	if !m.end(p) {
+		switch r := m.run(p); {
+		case r.start == start && r.end == end: // the same range again: the common overwrite
 			r.v = v
 			return
+		case r.start < end:
+			m.Delete(start, end-start)
+			p = m.find(start)
 		}
-		m.Delete(start, end-start)
 	}
-	p := m.find(start) // the first run after the range
+	// p is the first run after the range.
 	if m.join(p, start, end, v) {
 		return
 	}
@@ -212,12 +223,21 @@ func (m *Map[V]) put(p pos, r run[V]) {
 // Delete leaves a gap at [start, start+n).
 func (m *Map[V]) Delete(start, n uint64) {
 	end := add(start, n)
-	if n == 0 || len(m.leaves) == 0 {
+	a := m.find(start)
+	if n == 0 || m.end(a) {
+		return
+	}
+	switch r := m.run(a); {
+	case r.start >= end: // a gap already
+		return
+	case r.start == start && r.end == end: // one whole run, the common case
+		m.remove(a, pos{a.leaf, a.at + 1})
 		return
 	}
 	m.cut(start)
 	m.cut(end)
-	a, b := m.find(start), m.find(end) // nothing spans either now: the runs from a to before b go
+	a = m.find(start)
+	b := m.find(end) // nothing spans either now: the runs from a to before b go
 	if b.leaf > a.leaf || b.at > a.at {
 		m.remove(a, b)
 	}

@@ -171,3 +171,15 @@ func BenchmarkInsertRandom(b *testing.B) {
 	}
 	b.ReportMetric(float64(m.Len()), "runs")
 }
+
+// BenchmarkInsertFresh is the 4 KiB write where nothing was written before.
+func BenchmarkInsertFresh(b *testing.B) {
+	const some = 16384
+	var m Map[val]
+	for i := uint64(0); b.Loop(); i++ {
+		if i%some == 0 {
+			m = Map[val]{spare: m.spare}
+		}
+		m.Insert(i*7919%(1<<20)<<12, 4096, val(i<<13|1))
+	}
+}
