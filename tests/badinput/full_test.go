@@ -18,14 +18,14 @@ import (
 	"ovs/tests/oracle/nfsclient"
 )
 
-// smallDisk is a disk of 1.5 GiB, mounted where only this test sees it.
+// smallDisk is a disk of 1.25 GiB, mounted where only this test sees it.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	image, at := filepath.Join(dir, "disk.img"), filepath.Join(dir, "disk")
 	f, err := os.Create(image)
 	if err == nil {
-		err = errors.Join(f.Truncate(1536<<20), f.Close(), os.Mkdir(at, 0o755))
+		err = errors.Join(f.Truncate(1280<<20), f.Close(), os.Mkdir(at, 0o755))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func fill(t *testing.T, f *nfsclient.File, limit int64) int64 {
 		t.Logf("%d MiB in %v, then %v", off>>20, time.Since(began), err)
 		return off
 	}
-	t.Fatalf("a disk of 1.5 GiB took %d MiB", limit>>20)
+	t.Fatalf("a disk of 1.25 GiB took %d MiB", limit>>20)
 	return 0
 }
 
@@ -169,7 +169,7 @@ func TestDiskFilledByUs(t *testing.T) {
 	f := w.create(t, "big.raw")
 	n := fill(t, f, 2<<30)
 	t.Logf("%d MiB are free on the disk", free(t, w.disk)>>20)
-	if n < 400<<20 {
+	if n < 250<<20 {
 		t.Errorf("only %d MiB were taken", n>>20)
 	}
 	holds(t, f, n)
@@ -188,15 +188,15 @@ func TestDiskFilledByUs(t *testing.T) {
 		return err
 	})
 	eventually(t, 30*time.Second, "the space of what was removed", func() error {
-		if n := free(t, w.disk); n < 800<<20 {
+		if n := free(t, w.disk); n < 550<<20 {
 			return fmt.Errorf("%d MiB are free", n>>20)
 		}
 		return nil
 	})
-	put(t, again, 300<<20)
+	put(t, again, 150<<20)
 	stop(t, w.p)
 	w.start(t)
-	holds(t, w.open(t, "again.raw"), 300<<20)
+	holds(t, w.open(t, "again.raw"), 150<<20)
 	stop(t, w.p)
 }
 
@@ -224,12 +224,12 @@ func TestDiskFilledByAStranger(t *testing.T) {
 	w := newFull(t)
 	lock := w.create(t, "vm.lck")
 	f, gone := w.create(t, "kept.raw"), w.create(t, "gone.raw")
-	put(t, f, 100<<20)
+	put(t, f, 50<<20)
 	put(t, gone, 20<<20)
 	theirs := filepath.Join(w.disk, "theirs")
 	stranger(t, theirs)
 	t.Logf("%d KiB are free on the disk", free(t, w.disk)>>10)
-	holds(t, f, 100<<20)
+	holds(t, f, 50<<20)
 	w.smallFile(t, lock)
 	fill(t, gone, 2<<30)
 	if _, _, err := w.c.Create(t.Context(), w.c.Root, "new", nfsclient.Guarded, 0); status(err) != nfsclient.StatusNoSpace {
@@ -238,7 +238,7 @@ func TestDiskFilledByAStranger(t *testing.T) {
 	if err := w.c.Remove(t.Context(), w.c.Root, "gone.raw"); err != nil {
 		t.Errorf("remove on a full disk: %v", err)
 	}
-	holds(t, f, 100<<20)
+	holds(t, f, 50<<20)
 	noPanic(t, w.p)
 	w.p.Kill()
 
@@ -263,8 +263,8 @@ func TestDiskFilledByAStranger(t *testing.T) {
 	}
 	w.start(t)
 	f = w.open(t, "kept.raw")
-	holds(t, f, 100<<20)
-	put(t, w.create(t, "new.raw"), 100<<20)
+	holds(t, f, 50<<20)
+	put(t, w.create(t, "new.raw"), 50<<20)
 	w.smallFile(t, w.open(t, "vm.lck"))
 	stop(t, w.p)
 }
