@@ -104,7 +104,9 @@ func (f *file) readChunk(ctx context.Context, c chunk, dst []byte, off uint64) e
 	name := c.of(f.claim.Object, int(off/chunkSize))
 	first, skip := off/ovs.ClusterSize, off%ovs.ClusterSize
 	buf := make([]byte, (skip+uint64(len(dst))+ovs.ClusterSize-1)/ovs.ClusterSize*unit.Size)
-	got, err := f.d.cfg.Backend.Get(ctx, f.d.namespace, name.Name(), first%chunkClusters*unit.Size, buf)
+	once, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	got, err := f.d.cfg.Backend.Get(once, f.d.namespace, name.Name(), first%chunkClusters*unit.Size, buf)
 	if err != nil {
 		return err
 	}

@@ -43,3 +43,5 @@ func TestContentLeavesTheHead(t *testing.T) {
 		s.Check()
 	})
 }
+
+func TestExhaust(t *testing.T) { drivertest.Exhaust(t, testDriver) }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 
 	"ovs"
+	"ovs/internal/conformance/drivertest"
 	"ovs/internal/unit"
 )
 
@@ -113,4 +115,57 @@ func TestAdoptRefusesWhatItCannotRead(t *testing.T) {
 			t.Errorf("%+v: %v", l, err)
 		}
 	}
+}
+
+// A file becomes a volume while one call goes wrong, in every way: it is tried again, and what the file held is there.
+func TestAdoptExhaust(t *testing.T) {
+	data := pattern(1, 3<<20+5000)
+	clear(data[1<<20 : 2<<20])
+	clear(data[2<<20+100*4096 : 3<<20])
+	drivertest.EachFate(t, func(t *testing.T, fate *drivertest.Fate) {
+		w := newWorld(t, Config{})
+		layer := putFile(t, w, data)
+		w.cfg.Backend, w.cfg.Registry = fate.Backend(w.backend), fate.Registry(w.reg)
+		w.driver()
+		var up []ovs.Update
+		var c ovs.Claim
+		for tries := 0; up == nil; tries++ {
+			c = w.claim()
+			var err error
+			if up, err = w.d.Adopt(c, layer); err != nil && (fate.Met() == "" || tries > 0) {
+				t.Fatal(err)
+			}
+		}
+		w.entry = c.Entry.Value
+		w.do(append(up, ovs.Set(entryKey(), w.entry))...)
+		v, err := w.recover()
+		if err != nil {
+			if fate.Met() == "" {
+				t.Fatal(err)
+			}
+			v = w.mustRecover()
+		}
+		for off := uint64(0); off < uint64(len(data)); off += 1 << 20 {
+			want := data[off:min(off+1<<20, uint64(len(data)))]
+			got, err := tryRead(v, off, len(want))
+			if err != nil && fate.Met() != "" {
+				got, err = tryRead(v, off, len(want))
+			}
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("not the same at %d: %v", off, err)
+			}
+		}
+		v.Close()
+		for range 2 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			err = w.d.Drop(ctx, disk)
+			cancel()
+			if err == nil || fate.Met() == "" {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 }

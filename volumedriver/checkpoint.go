@@ -183,7 +183,9 @@ func (v *volume) makeSegment(ctx context.Context, i uint32, watermark ovs.SCONo,
 
 // fetchSegment reads a stretch's segment from the backend.
 func (v *volume) fetchSegment(ctx context.Context, st *stretch) (*segment, error) {
-	b, err := v.d.get(ctx, v.ns, st.ref.name(), segmentLength(st.ref.Runs))
+	once, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	b, err := v.d.get(once, v.ns, st.ref.name(), segmentLength(st.ref.Runs))
 	if err != nil {
 		return nil, ovs.E("volumedriver.fetchSegment", ovs.KindUnknown, v.ns, err)
 	}

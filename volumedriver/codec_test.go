@@ -2,8 +2,10 @@ package volumedriver
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"flag"
+	"hash/crc32"
 	"os"
 	"reflect"
 	"strings"
@@ -169,6 +171,50 @@ func TestFlips(t *testing.T) {
 }
 
 // fuzzFrame feeds a decoder bodies under a right checksum; what it takes must encode to the same again.
+// What has a right checksum and is cut short, too long or senseless is refused as well.
+func TestMalformed(t *testing.T) {
+	layer := sampleLayer()
+	risen := sampleRoot()
+	risen.Lineage = lineage{{2, 10, 30}, {1, 29, 99}}
+	nowhere := sampleLayer()
+	nowhere.Names[0] = "42/7-1-9"
+	frames := map[string]struct {
+		b      []byte
+		decode func(b []byte) error
+	}{
+		"header":  {sampleHeader().encode(ref), func(b []byte) error { _, err := decodeHeader(ref, b); return err }},
+		"tlog":    {sampleTLog().encode(ref), func(b []byte) error { _, err := decodeTLog(ref, b); return err }},
+		"segment": {sampleSegment().encode(ref, 9), func(b []byte) error { _, err := decodeSegment(ref, 9, b); return err }},
+		"root":    {sampleRoot().encode(ref), func(b []byte) error { _, err := decodeRoot(ref, b); return err }},
+		"layer":   {layer.encode(ref), func(b []byte) error { _, err := decodeLayer(ref, b); return err }},
+	}
+	for name, x := range frames {
+		b := x.b[:frameLength(x.b, binary.BigEndian.Uint32(x.b))]
+		for what, bad := range map[string][]byte{"short": bytes.Clone(b[:len(b)-1]), "long": append(bytes.Clone(b), 0)} {
+			if err := x.decode(closeFrame(bad)); !ovs.Is(err, ovs.KindCorrupt) {
+				t.Errorf("a %s that is too %s: %v", name, what, err)
+			}
+		}
+		if err := x.decode(x.b[1:]); !ovs.Is(err, ovs.KindCorrupt) {
+			t.Errorf("no %s at all: %v", name, err)
+		}
+	}
+	if _, err := decodeRoot(ref, risen.encode(ref)); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Errorf("a root whose lineage falls: %v", err)
+	}
+	if _, err := decodeLayer(ref, nowhere.encode(ref)); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Errorf("a layer with a piece in the wrong place: %v", err)
+	}
+	h := sampleHead().encode()
+	long := append(bytes.Clone(h[:len(h)-4]), 0)
+	if _, err := decodeHead(put32(long, crc32.Checksum(long, castagnoli))); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Errorf("a head that is too long: %v", err)
+	}
+	if _, err := decodeHead((&head{Closed: risen.Lineage}).encode()); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Errorf("a head whose lineage falls: %v", err)
+	}
+}
+
 func fuzzFrame(f *testing.F, magic uint32, sample []byte, again func(b []byte) ([]byte, error)) {
 	f.Add(sample[frameSize:frameLength(sample, magic)])
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -31,3 +31,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceDefaults(t *testing.T) { drivertest.Run(t, 1<<20, testDriver(Config{})) }
+
+func TestExhaust(t *testing.T) {
+	drivertest.Exhaust(t, testDriver(Config{SCOSize: 4 * ovs.ClusterSize, TLogSCOs: 2, MostTLogs: 2}))
+}

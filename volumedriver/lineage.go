@@ -16,7 +16,8 @@ type closedEpoch struct {
 	LastRecord ovs.RecordNo
 }
 
-// lineage is the closed epochs that added anything, oldest first; epoch, SCO and record rise (SCO and record: or stay).
+// lineage is the closed epochs that added anything, and the newest one, oldest first; epoch, SCO and record rise (SCO and
+// record: or stay).
 type lineage []closedEpoch
 
 // last is the newest closed epoch; zero where there is none.
@@ -58,11 +59,17 @@ func (l lineage) check() error {
 	return nil
 }
 
-// trim leaves out what tells nothing once all records up to complete are in SCOs: epochs without SCOs.
+// idle tells whether the newest closed epoch added nothing: all it says is that what came of it, or of those before, is late.
+func (l lineage) idle() bool {
+	last, before := l.last(), l[:max(len(l)-1, 0)].last()
+	return last.LastSCO == before.LastSCO && last.LastRecord == before.LastRecord
+}
+
+// trim leaves out what tells nothing once all records up to complete are in SCOs: epochs without SCOs, but the newest one.
 func (l lineage) trim(complete ovs.RecordNo) lineage {
 	var kept lineage
-	for _, c := range l {
-		if c.LastRecord > complete || c.LastSCO > kept.last().LastSCO {
+	for i, c := range l {
+		if c.LastRecord > complete || c.LastSCO > kept.last().LastSCO || i == len(l)-1 {
 			kept = append(kept, c)
 		}
 	}

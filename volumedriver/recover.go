@@ -189,8 +189,14 @@ func (r *recovery) close() []ovs.Update {
 	last, _ := r.v.tail.Last()
 	f.raw, f.opened = r.raw, state{SCO: r.stands.SCO, Record: last}
 	update := ovs.Assert(key, r.raw)
-	if r.open != 0 {
-		end := closedEpoch{r.open, r.stands.SCO, last}
+	end := closedEpoch{r.open, r.stands.SCO, last}
+	if r.open == 0 { // what the owner before sent out, a PUT or a record that waits for room, may be on its way yet: nobody's then
+		end.Epoch = r.c.Epoch - 1
+	}
+	if end.Epoch > r.lineage.last().Epoch {
+		if n, m := len(r.lineage), len(next.Closed); m > 0 && r.lineage.idle() {
+			r.lineage, next.Closed = r.lineage[:n-1], next.Closed[:m-1]
+		}
 		r.lineage = append(slices.Clone(r.lineage), end)
 		next.Closed = append(slices.Clone(next.Closed), end)
 		live := r.v.tail.Live()

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ import (
 
 // Env is what a driver is made over. Log changes at a power cut; the others stay.
 type Env struct {
-	Log      *memlog.Log
+	Log      ovs.Log
 	Backend  ovs.Backend
 	Registry ovs.Registry
 	Now      func() int64
@@ -39,6 +40,8 @@ const pool, object = 7, 42
 type world struct {
 	t       *testing.T
 	env     *Env
+	log     *memlog.Log
+	fate    *Fate // nil: nothing goes wrong but what the twins' faults say
 	backend *membackend.Backend
 	reg     *memregistry.Registry
 	limbo   Limbo
@@ -124,16 +127,37 @@ func Run(t *testing.T, limit int, f Factory) {
 }
 
 func newWorld(t *testing.T, seed uint64, limit int, f Factory) *world {
-	clock := int64(1)
-	w := &world{t: t, factory: f, limit: limit, rand: rand.New(rand.NewPCG(seed, 99)), epoch: 1,
-		backend: membackend.New(), reg: memregistry.New()}
-	w.env = &Env{Log: memlog.New(), Backend: w.limbo.Backend(w.backend), Registry: w.limbo.Registry(w.reg), Now: func() int64 { clock++; return clock }}
-	w.driver, w.end = f(t, w.env)
+	w := &world{t: t, factory: f, limit: limit, rand: rand.New(rand.NewPCG(seed, 99)), backend: membackend.New(), reg: memregistry.New()}
+	w.env = &Env{Backend: w.limbo.Backend(w.backend), Registry: w.limbo.Registry(w.reg)}
+	w.create()
+	return w
+}
+
+func newFated(t *testing.T, fate *Fate, f Factory) *world {
+	w := &world{t: t, factory: f, limit: 100_000, fate: fate, rand: rand.New(rand.NewPCG(1, 99)), backend: membackend.New(), reg: memregistry.New()}
+	fate.log = func() *memlog.Log { return w.log }
+	w.env = &Env{Backend: fate.Backend(w.backend), Registry: fate.Registry(w.reg)}
+	w.create()
+	return w
+}
+
+func (w *world) create() {
+	var clock atomic.Int64
+	w.epoch, w.env.Now = 1, func() int64 { return clock.Add(1) }
+	w.use(memlog.New())
+	w.driver, w.end = w.factory(w.t, w.env)
 	c := w.claim()
 	w.sequence(ovs.Set(c.Entry.Key, c.Entry.Value), ovs.Set(ovs.HeadKey(object), w.driver.NewHead(object)))
 	w.obj = w.driver.Create(c)
-	t.Cleanup(func() { w.obj.Close(); w.end() })
-	return w
+	w.t.Cleanup(func() { w.obj.Close(); w.end() })
+}
+
+// use has the next driver write to that log.
+func (w *world) use(l *memlog.Log) {
+	w.log, w.env.Log = l, l
+	if w.fate != nil {
+		w.env.Log = w.fate.Log(l)
+	}
 }
 
 // claim is the right to the object in the current epoch; its entry is the epoch.
@@ -170,7 +194,7 @@ func testDrop(t *testing.T, limit int, f Factory) {
 	}
 	w.obj.Close()
 	w.sequence(ovs.DeletePrefix(ovs.HeadKey(object)), ovs.Delete([]byte("o")))
-	w.env.Log.Release(ovs.Ref{Pool: pool, Object: object}, ^ovs.RecordNo(0))
+	w.log.Release(ovs.Ref{Pool: pool, Object: object}, ^ovs.RecordNo(0))
 	for range 2 { // idempotent
 		if err := w.driver.Drop(ctx(t), object); err != nil {
 			t.Fatal(err)

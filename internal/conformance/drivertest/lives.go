@@ -28,22 +28,21 @@ func (w *world) rest() {
 // restart ends the driver as a clean stop does: the log stays.
 func (w *world) restart() {
 	done := make(chan error, 1)
-	w.env.Log.Sync(&ovs.LogSync{Done: func(_ *ovs.LogSync, err error) { done <- err }})
+	w.log.Sync(&ovs.LogSync{Done: func(_ *ovs.LogSync, err error) { done <- err }})
 	if err := <-done; err != nil {
 		w.t.Fatal(err)
 	}
 	w.durable()
 	w.obj.Close()
 	w.end()
-	w.env.Log = w.env.Log.Crash(-1)
+	w.use(w.log.Crash(-1))
 	w.driver, w.end = w.factory(w.t, w.env)
 	w.recover(nil)
 }
 
 // crash cuts the power: of the records not flushed a prefix survives.
 func (w *world) crash() {
-	old := w.env.Log
-	w.env.Log = old.Crash(w.rand.IntN(3) - 1)
+	w.use(w.log.Crash(w.rand.IntN(3) - 1))
 	w.obj.Close()
 	w.end()
 	w.driver, w.end = w.factory(w.t, w.env)
@@ -73,6 +72,11 @@ func (w *world) recover(old ovs.Object) {
 	for range 200 {
 		if rec, err = w.driver.Recover(ctx(w.t), c); err == nil {
 			break
+		}
+		if w.log.Failed() != nil { // for ever: the process ends
+			w.use(w.log.Crash(-1))
+			w.end()
+			w.driver, w.end = w.factory(w.t, w.env)
 		}
 	}
 	if err != nil {

@@ -111,7 +111,7 @@ func (w *world) fetch(off, n int) []byte {
 		for range 200 { // a fault in a twin passes
 			w.obj.Read(op)
 			<-done
-			if op.Err == nil || ovs.Is(op.Err, ovs.KindCorrupt) {
+			if op.Err == nil || ovs.Is(op.Err, ovs.KindCorrupt) && w.fate == nil {
 				break
 			}
 			done = make(chan struct{})
