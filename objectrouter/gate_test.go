@@ -97,8 +97,7 @@ func TestRestWaitsOpen(t *testing.T) {
 			<-gate
 		}, onRest: func() {}}).serve(r, stuck)
 		var rests atomic.Int64
-		held := &restless{onFlush: func() {}}
-		held.onRest = func() { rests.Add(1) }
+		held := &restless{onFlush: func() {}, onRest: func() { rests.Add(1) }, hang: true}
 		answered := func(id ovs.ObjectID) time.Duration {
 			began, done := time.Now(), make(chan error, 1)
 			rq := *u.rq
@@ -116,7 +115,6 @@ func TestRestWaitsOpen(t *testing.T) {
 		}
 		close(gate)
 		held.serve(r, ready)
-		held.hang = true
 		for rests.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
 		}
