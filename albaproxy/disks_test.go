@@ -177,3 +177,44 @@ func TestUsageCountsDevicesOnce(t *testing.T) {
 		t.Error("capacity of few disks is wrong")
 	}
 }
+
+// TestGroupMissing: without the NSM group of a namespace nothing can be done there, and nothing is lost; the others go on.
+func TestGroupMissing(t *testing.T) {
+	r := newRig(t, vfs.NewCrash(1), "")
+	p, ctx := r.open(), t.Context()
+	in := map[uint16]string{} // group -> a namespace in it
+	for i := 0; len(in) < 2; i++ {
+		ns := fmt.Sprint("ns", i)
+		ok(t, p.CreateNamespace(ctx, ns))
+		_, err := p.Put(ctx, ns, "o", []byte("data"), ovs.PutOptions{})
+		ok(t, err)
+		s, _, err := p.space(ctx, "test", ns)
+		ok(t, err)
+		in[s.group] = ns
+	}
+	ok(t, p.Close())
+	r.edit = func(c *Config) { c.NSM = c.NSM[:1] }
+	p = r.open()
+	making := space{state: spaceMaking, group: 1, name: "making"}
+	key := p.abmKey(keyNamespace, []byte("making")...)
+	_, err := r.abm.Sequence(ctx, ovs.SetStamped(key, making.encode(), -1, spaceIDAt))
+	ok(t, err)
+	want(t, p.CreateNamespace(ctx, "making"), ovs.KindInvalid)
+	_, err = p.Get(ctx, in[1], "o", 0, make([]byte, 4))
+	want(t, err, ovs.KindInvalid)
+	n, err := p.Get(ctx, in[0], "o", 0, make([]byte, 4))
+	if n != 4 || err != nil {
+		t.Error(n, err)
+	}
+	want(t, p.Collect(ctx), ovs.KindInvalid)
+	ok(t, p.DeleteNamespace(ctx, in[1]))
+	want(t, p.Maintain(ctx), ovs.KindInvalid)
+	ok(t, p.Close())
+	r.edit = nil
+	p = r.open()
+	ok(t, p.CreateNamespace(ctx, "making"))
+	ok(t, p.DeleteNamespace(ctx, in[0]))
+	ok(t, p.Maintain(ctx))
+	ok(t, p.Collect(ctx))
+	want(t, p.DeleteNamespace(ctx, "no:name"), ovs.KindInvalid)
+}

@@ -62,13 +62,13 @@ func (e *encoded) release() {
 // encode makes the fragments of c; free is called once nobody holds them any more; not if encode fails. The one copy of
 // the data is made here.
 func (p *Proxy) encode(c *content, l layout, free func()) (*encoded, error) {
-	full := l.offset(l.rows())
+	full, end := l.room(), l.offset(l.rows())
 	e := &encoded{layout: l, slab: p.buffers.get(l.sizeAll()), free: free}
 	e.holders.Store(1)
 	whole, shards := make([][]byte, l.n()), make([][]byte, l.n())
 	for i := range whole {
 		whole[i] = e.slab.b[uint64(i)*full:][:full:full]
-		shards[i] = whole[i][headerSize:]
+		shards[i] = whole[i][headerSize:end]
 	}
 	unit, stride := uint64(l.unit), l.stride()
 	for u := uint64(0); u < l.rows()*uint64(l.k); u++ {
@@ -91,6 +91,7 @@ func (p *Proxy) encode(c *content, l layout, free func()) (*encoded, error) {
 		}
 	}
 	for i := range whole {
+		clear(whole[i][l.end(i):l.size(i)])
 		e.fragments = append(e.fragments, whole[i][:l.size(i)])
 	}
 	return e, nil
@@ -108,8 +109,8 @@ func (e *encoded) seal(c *content, storedSum uint32, key asd.Key) []byte {
 	}
 	h.put(f[:headerSize])
 	sums, stride := sumsOf(key), e.stride()
-	for row, at := uint64(0), uint64(headerSize); at < uint64(len(f)); row, at = row+1, at+stride {
-		sums.put(row, f[at:at+stride])
+	for row := range e.rowsIn(int(key.Index)) {
+		sums.put(row, f[e.offset(row):][:stride])
 	}
 	return f
 }

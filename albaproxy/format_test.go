@@ -2,6 +2,7 @@ package albaproxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"reflect"
@@ -131,6 +132,18 @@ func TestBroken(t *testing.T) {
 	newer[0] = 9
 	_, err := decodeManifest(resealed(newer))
 	want(t, err, ovs.KindNotSupported)
+	// A right checksum over what is wrong inside.
+	b[headerSize/2] = 1
+	binary.BigEndian.PutUint32(b[headerSize-crcSize:], checksum(b[:headerSize-crcSize]))
+	_, err = decodeHeader(b)
+	want(t, err, ovs.KindCorrupt)
+	packed, table := sampleManifest(codecBlocks).encode(), encodeTable(sampleManifest(codecBlocks).table)
+	packed[bytes.Index(packed, table)+len(table)-1] ^= 1
+	_, err = decodeManifest(resealed(packed))
+	want(t, err, ovs.KindCorrupt)
+	if (&block{flags: blockSnappy}).unpack(make([]byte, 10), bytes.Repeat([]byte{0xff}, 10)) {
+		t.Error("a block whose length has no end is unpacked")
+	}
 }
 
 func resealed(b []byte) []byte { return sealed(bytes.Clone(b[:len(b)-4])) }

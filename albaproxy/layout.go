@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 
 	"ovs/albaproxy/asd"
+	"ovs/internal/vfs"
 )
 
 /*
@@ -15,7 +16,7 @@ has m parity units, one in each parity fragment.
 	row 0              u0   u1   u2   u3   p0   p0'
 	row 1              u4   u5   u6   --   p1   p1'        stream of 7 units
 
-	a fragment:  | header 1,024 | unit | CRC | unit | CRC | ...
+	a fragment:  | header 1,024 | unit | CRC | unit | CRC | ... | zeros to whole blocks
 
 The last unit is filled up with zeros. Units past the stream's end (--) count as zeros and are not stored, so the data
 fragments of a small object are headers only; parity fragments always have all rows.
@@ -50,11 +51,20 @@ func (l *layout) rowsIn(i int) uint64 {
 // offset is where a row begins in a fragment.
 func (l *layout) offset(row uint64) uint64 { return headerSize + row*l.stride() }
 
-// size is the bytes in fragment i.
-func (l *layout) size(i int) uint64 { return l.offset(l.rowsIn(i)) }
+// end is where the last row of fragment i ends.
+func (l *layout) end(i int) uint64 { return l.offset(l.rowsIn(i)) }
+
+// size is the bytes in fragment i: whole blocks, so that it can be written past the page cache.
+func (l *layout) size(i int) uint64 { return blocksOf(l.end(i)) }
+
+// room is the memory for one fragment of which all rows are stored.
+func (l *layout) room() uint64 { return blocksOf(l.offset(l.rows())) }
 
 // sizeAll is the bytes of the buffers in which an object is encoded.
-func (l *layout) sizeAll() uint64 { return uint64(l.n()) * l.offset(l.rows()) }
+func (l *layout) sizeAll() uint64 { return uint64(l.n()) * l.room() }
+
+// blocksOf is n rounded up to whole blocks of the disk.
+func blocksOf(n uint64) uint64 { return (n + vfs.Align - 1) &^ (vfs.Align - 1) }
 
 // span is a run of rows of one fragment.
 type span struct {

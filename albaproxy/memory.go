@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"ovs"
+	"ovs/internal/vfs"
 )
 
 // buffers are pools of memory in powers of two from 4 KiB to 64 MiB; larger ones are not kept.
@@ -18,7 +19,7 @@ const (
 	maxBufferBits = 26
 )
 
-// buffer is pooled memory; its content is arbitrary.
+// buffer is pooled memory, aligned for O_DIRECT; its content is arbitrary.
 type buffer struct {
 	b    []byte
 	home *sync.Pool
@@ -30,22 +31,22 @@ func bufferBits(n uint64) int { return max(minBufferBits, bits.Len64(max(n, 1)-1
 // bufferSize is the memory that get(n) takes.
 func bufferSize(n uint64) uint64 {
 	if size := bufferBits(n); size <= maxBufferBits {
-		return 1 << size
+		return 1<<size + vfs.Align
 	}
-	return n
+	return n + vfs.Align
 }
 
 func (p *buffers) get(n uint64) *buffer {
 	size := bufferBits(n)
 	if size > maxBufferBits {
-		return &buffer{b: make([]byte, n)}
+		return &buffer{b: vfs.AlignedBuffer(int(n))}
 	}
 	home := &p.pools[size]
 	if b, ok := home.Get().(*buffer); ok {
 		b.b = b.b[:n]
 		return b
 	}
-	return &buffer{b: make([]byte, n, 1<<size), home: home}
+	return &buffer{b: vfs.AlignedBuffer(1 << size)[:n], home: home}
 }
 
 // release gives the buffer back: its owner lets go of it.

@@ -186,6 +186,8 @@ func TestClosed(t *testing.T) {
 	want(t, p.Maintain(ctx), ovs.KindClosed)
 	_, err = p.Usage(ctx)
 	want(t, err, ovs.KindClosed)
+	_, err = p.Health(ctx)
+	want(t, err, ovs.KindClosed)
 }
 
 // TestBudgetCountsCompression: what compression makes is the proxy's memory, and is not made before the budget has room.

@@ -103,7 +103,8 @@ const MaxFragment = 512 << 20
 // ASD is one disk. All methods are safe for concurrent use. KindIO: the disk failed; KindClosed: it was closed.
 type ASD interface {
 	Identity() Identity
-	// Put stores a fragment under a new key: durable on return. A Put that failed or was cut off may leave all of it, a
+	// Put stores a fragment under a new key: durable on return. One that is whole blocks in aligned memory (vfs.Aligned) is
+	// written past the page cache. A Put that failed or was cut off may leave all of it, a
 	// torn part, or nothing, so nobody may name it. KindExists: the key is taken, and nothing was changed. KindNoSpace:
 	// only the reserve (5 % of the disk) is left, which repair alone may use.
 	Put(ctx context.Context, k Key, fragment []byte, repair bool) error
@@ -112,7 +113,7 @@ type ASD interface {
 	// Delete removes fragments, those that are there: durable on return.
 	Delete(ctx context.Context, keys ...Key) error
 	// List gives up to limit keys from <= key < to, in order. A caller that pages on from the last one's Next sees each
-	// fragment that stood during the whole walk.
+	// fragment that stood during the whole walk. What it does not show does not come back, with a power cut either.
 	List(ctx context.Context, from, to Key, limit int) ([]Key, error)
 	Usage(ctx context.Context) (Usage, error)
 	// Close waits for running calls; later ones get KindClosed.

@@ -74,7 +74,11 @@ func Open(o Options) (*Directory, error) {
 	}
 	lock, err := o.FS.Lock(path.Join(o.Dir, "lock"))
 	if err != nil {
-		return nil, ovs.E(op, ovs.KindBusy, o.Dir, err)
+		kind := ovs.KindIO
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			kind = ovs.KindBusy
+		}
+		return nil, ovs.E(op, kind, o.Dir, err)
 	}
 	d := &Directory{fs: o.FS, root: o.Dir, keep: o.Keep, tree: path.Join(o.Dir, fragments), lock: lock, dirs: map[string]*group{}, newest: map[uint64]uint64{}}
 	if d.id, err = startIdentity(o.FS, o.Dir, o.Rand); err == nil {
@@ -155,7 +159,11 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 	if err := d.room(pending, repair); err != nil {
 		return ovs.E(op, ovs.KindUnknown, k, err)
 	}
-	f, g, err := d.create(k)
+	flag := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if vfs.Aligned(fragment, 0) {
+		flag |= vfs.Direct
+	}
+	f, g, err := d.create(k, flag)
 	if err != nil {
 		return failed(op, k, err)
 	}
@@ -168,6 +176,7 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 		err = g.wait()
 	}
 	if err != nil {
+		g.removed.Add(1)
 		_ = d.fs.Remove(d.path(k)) // nobody names it: what cannot be removed now is left to the collector
 		return failed(op, k, err)
 	}
@@ -192,11 +201,11 @@ func (d *Directory) room(pending int64, repair bool) error {
 }
 
 // create makes the fragment's file, and its directories where they are missing; the group makes its name durable.
-func (d *Directory) create(k Key) (vfs.File, *group, error) {
+func (d *Directory) create(k Key, flag int) (vfs.File, *group, error) {
 	for {
 		d.mu.RLock()
 		if g := d.dirs[k.dir()]; g != nil {
-			f, err := d.fs.OpenFile(d.path(k), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+			f, err := d.fs.OpenFile(d.path(k), flag, 0o644)
 			d.mu.RUnlock()
 			return f, g, err
 		}
@@ -252,15 +261,16 @@ func (d *Directory) Delete(ctx context.Context, keys ...Key) error {
 	defer d.end()
 	touched := map[string]Key{} // directory -> a key in it
 	for _, k := range keys {
+		if g := d.group(k); g != nil {
+			g.removed.Add(1)
+		}
 		if err := d.fs.Remove(d.path(k)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return failed(op, k, err)
 		}
 		touched[k.dir()] = k // also where it was gone: another Delete may have removed it and not be durable yet
 	}
-	for dir, k := range touched {
-		d.mu.RLock()
-		g := d.dirs[dir]
-		d.mu.RUnlock()
+	for _, k := range touched {
+		g := d.group(k)
 		if g == nil {
 			continue // the whole directory is gone, durably
 		}

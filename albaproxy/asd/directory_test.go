@@ -1,8 +1,11 @@
 package asd_test
 
 import (
+	"bytes"
 	crand "crypto/rand"
 	"errors"
+	"io/fs"
+	"os"
 	"testing"
 
 	"ovs"
@@ -65,5 +68,52 @@ func TestKeep(t *testing.T) {
 	}
 	if free, err := fill(1000, true); !ovs.Is(err, ovs.KindNoSpace) || free < 100<<20 || free > 106<<20 {
 		t.Errorf("repair leaves %d MiB of 100, %v", free>>20, err)
+	}
+}
+
+// flagged notes the flags of the last file that was made.
+type flagged struct {
+	vfs.FS
+	flag int
+}
+
+func (f *flagged) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if flag&os.O_EXCL != 0 {
+		f.flag = flag
+	}
+	return f.FS.OpenFile(name, flag, perm)
+}
+
+// TestDirect: whole blocks in aligned memory go past the page cache, where the file system lets them; all else is buffered.
+func TestDirect(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		disk := vfs.NewCrash(1)
+		disk.RefuseDirect(refuse)
+		noted := &flagged{FS: disk}
+		d, err := asd.Open(asd.Options{FS: noted, Dir: "asd", Rand: crand.Reader})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		memory := vfs.AlignedBuffer(4 * vfs.Align)
+		for i := range memory {
+			memory[i] = byte(i % 251)
+		}
+		for i, c := range []struct {
+			fragment []byte
+			direct   bool
+		}{{memory, true}, {memory[vfs.Align:], true}, {memory[1:], false}, {memory[:vfs.Align+1], false}, {memory[1 : vfs.Align+1], false}} {
+			k := asd.Key{Namespace: 1, Epoch: 1, Attempt: uint64(i)}
+			if err := d.Put(t.Context(), k, c.fragment, false); err != nil {
+				t.Fatal(err)
+			}
+			if direct := noted.flag&vfs.Direct != 0; direct != c.direct {
+				t.Errorf("fragment %d: direct is %v", i, direct)
+			}
+			got := make([]byte, len(memory)+1)
+			if n, err := d.Get(t.Context(), k, 0, got); err != nil || !bytes.Equal(got[:n], c.fragment) {
+				t.Errorf("fragment %d: %d bytes come back, %v", i, n, err)
+			}
+		}
 	}
 }

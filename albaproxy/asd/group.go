@@ -1,11 +1,17 @@
 package asd
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // group lets one call of sync serve all that wait for it (group commit): who comes while a call runs waits for the next,
 // since the running one may have begun before his change.
 type group struct {
 	sync func() error
+
+	removed atomic.Uint64 // counts names, each before it is removed
+	durable atomic.Uint64 // removed, as it was when the last call that went well began
 
 	mu      sync.Mutex // guards below
 	running bool
@@ -39,7 +45,10 @@ func (g *group) wait() error {
 	g.mu.Lock()
 	g.next = nil // who comes from here on waits for the next round
 	g.mu.Unlock()
-	r.err = g.sync()
+	removed := g.removed.Load()
+	if r.err = g.sync(); r.err == nil {
+		g.durable.Store(removed)
+	}
 	close(r.done)
 
 	g.mu.Lock()
@@ -50,4 +59,12 @@ func (g *group) wait() error {
 	}
 	g.mu.Unlock()
 	return r.err
+}
+
+// settle makes durable what was removed, as far as it may not be: after a sync that failed, say.
+func (g *group) settle() error {
+	if g.durable.Load() == g.removed.Load() {
+		return nil
+	}
+	return g.wait()
 }

@@ -51,7 +51,11 @@ func startIdentity(fsys vfs.FS, root string, random io.Reader) (Identity, error)
 			return id, ovs.E(op, ovs.KindUnknown, name, err)
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		if left, err := fsys.ReadDir(path.Join(root, fragments)); err == nil && len(left) > 0 {
+		left, err := fsys.ReadDir(path.Join(root, fragments))
+		if err != nil {
+			return id, ovs.E(op, ovs.KindIO, root, err)
+		}
+		if len(left) > 0 {
 			return id, ovs.E(op, ovs.KindCorrupt, root, errors.New("the disk holds fragments but no identity"))
 		}
 		var b [8]byte

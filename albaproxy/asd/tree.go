@@ -35,8 +35,23 @@ func (d *Directory) makeDir(k Key) error {
 // know registers a directory that stands. mu is held for writing.
 func (d *Directory) know(k Key) {
 	dir := path.Join(d.tree, k.dir())
-	d.dirs[k.dir()] = &group{sync: func() error { return d.fs.SyncDir(dir) }}
+	g := &group{sync: func() error {
+		err := d.fs.SyncDir(dir)
+		if errors.Is(err, fs.ErrNotExist) { // dropped meanwhile: its end is to be durable
+			err = d.fs.SyncDir(path.Dir(dir))
+		}
+		return err
+	}}
+	g.removed.Store(1) // an earlier process may have removed some, not durably
+	d.dirs[k.dir()] = g
 	d.newest[k.Namespace] = max(d.newest[k.Namespace], k.Epoch)
+}
+
+// group gives the group of a key's directory; nil: there is no such directory, durably.
+func (d *Directory) group(k Key) *group {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.dirs[k.dir()]
 }
 
 // dropEmpty removes a key's directory if it is empty and of an epoch that is over: nothing new comes there.
@@ -47,14 +62,20 @@ func (d *Directory) dropEmpty(k Key) error {
 		return nil
 	}
 	dir := path.Join(d.tree, k.dir())
-	if left, err := d.fs.ReadDir(dir); err != nil || len(left) > 0 {
-		return err
+	left, err := d.fs.ReadDir(dir)
+	if err == nil && len(left) > 0 {
+		return nil
 	}
-	if err := d.fs.Remove(dir); err != nil {
-		return err
+	if err == nil {
+		err = d.fs.Remove(dir)
 	}
-	delete(d.dirs, k.dir())
-	return d.fs.SyncDir(path.Dir(dir))
+	if err == nil || errors.Is(err, fs.ErrNotExist) { // gone since an earlier call that could not make that durable
+		err = d.fs.SyncDir(path.Dir(dir))
+	}
+	if err == nil {
+		delete(d.dirs, k.dir())
+	}
+	return err
 }
 
 // sweep learns the directories at open and removes the empty ones. Nobody else is there yet.
@@ -73,10 +94,17 @@ func (d *Directory) sweep() error {
 		for _, e := range epochs {
 			d.know(Key{Namespace: ns, Epoch: e})
 		}
+		removed := false
 		for _, e := range epochs {
 			k := Key{Namespace: ns, Epoch: e}
 			if err := d.fs.Remove(path.Join(d.tree, k.dir())); err == nil {
 				delete(d.dirs, k.dir())
+				removed = true
+			}
+		}
+		if removed {
+			if err := d.fs.SyncDir(path.Join(d.tree, dir)); err != nil {
+				return ovs.E(op, ovs.KindIO, d.root, err)
 			}
 		}
 		if err := d.fs.Remove(path.Join(d.tree, dir)); err == nil {
@@ -192,5 +220,9 @@ func (d *Directory) resume(dir, from Key) ([]string, error) {
 		return c.names, nil
 	}
 	d.state.Unlock()
-	return d.names(dir.dir(), 18)
+	names, err := d.names(dir.dir(), 18)
+	if g := d.group(dir); g != nil && err == nil {
+		err = g.settle() // what is not shown does not come back with a power cut
+	}
+	return names, err
 }
