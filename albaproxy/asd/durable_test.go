@@ -95,11 +95,15 @@ func TestDropNotDurable(t *testing.T) {
 // TestHiddenIsGone: what List does not show does not come back with a power cut: what a Delete or a failed Put removed without
 // making that durable, in this process or one before it.
 func TestHiddenIsGone(t *testing.T) {
-	for _, restart := range []bool{false, true} {
+	for i := range 4 {
+		restart, alone := i&1 == 1, i&2 == 2 // in its directory, which the next start removes
 		crash := vfs.NewCrash(1)
 		crash.SetCutMode(vfs.CutAll)
 		d, disk := faulty(t, crash, nil)
 		stays, goes := asd.Key{Namespace: 1, Epoch: 1}, asd.Key{Namespace: 1, Epoch: 1, Attempt: 1}
+		if alone {
+			stays.Epoch = 2
+		}
 		must(t, d.Put(t.Context(), stays, nil, false))
 		must(t, d.Put(t.Context(), goes, nil, false))
 		heal := disk.Add(vfs.Rule{Op: vfs.OpSyncDir, Err: syscall.EIO})
@@ -119,7 +123,7 @@ func TestHiddenIsGone(t *testing.T) {
 		}
 		again, _ := faulty(t, crash.Fork(), nil)
 		if n := left(t, again); n != 1 {
-			t.Errorf("%d are there after a power cut (restart: %v)", n, restart)
+			t.Errorf("%d are there after a power cut (restart %v, alone %v)", n, restart, alone)
 		}
 		must(t, again.Close())
 		must(t, d.Close())

@@ -42,7 +42,12 @@ const (
 // time, and a goroutine that is left behind fails the test. It returns the number of plays in which a call went wrong.
 func Run(t *testing.T, span Span, play func(t *testing.T, c *Call)) int {
 	t.Helper()
-	for at := 0; ; at++ {
+	return run(t, stride, span, play)
+}
+
+func run(t *testing.T, stride int, span Span, play func(t *testing.T, c *Call)) int {
+	t.Helper()
+	for at, plays := 0, 0; ; at, plays = at+stride, plays+1 {
 		c := &Call{at: at, span: span}
 		synctest.Test(t, func(t *testing.T) {
 			defer func() {
@@ -56,7 +61,7 @@ func Run(t *testing.T, span Span, play func(t *testing.T, c *Call)) int {
 			t.FailNow()
 		}
 		if c.Met() == "" {
-			return at
+			return plays
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 func TestRun(t *testing.T) {
 	for span, want := range map[Span]int{Once: 5, Ever: 15} {
 		wrong, sound := 0, 0
-		n := Run(t, span, func(t *testing.T, c *Call) {
+		n := run(t, 1, span, func(t *testing.T, c *Call) {
 			for range 5 {
 				if c.Meets("call") {
 					wrong++
@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestDisk(t *testing.T) {
-	n := Run(t, Ever, func(t *testing.T, c *Call) {
+	n := run(t, 1, Ever, func(t *testing.T, c *Call) {
 		d := Disk(vfs.NewCrash(1), c, vfs.Rule{Op: vfs.OpWrite, Err: syscall.EIO})
 		f, err := d.OpenFile("f", os.O_RDWR|os.O_CREATE, 0)
 		if err != nil || d.Open() != 1 {
@@ -74,7 +74,7 @@ func TestRegistry(t *testing.T) {
 				break
 			}
 		}
-		n := Run(t, Once, func(t *testing.T, call *Call) {
+		n := run(t, 1, Once, func(t *testing.T, call *Call) {
 			mem := memregistry.New()
 			r := Registry(mem, call, m)
 			_, err := mem.Sequence(ctx, ovs.Set(key, []byte("old")))
@@ -121,7 +121,7 @@ func check(t *testing.T, m Mishap, v []byte, err error) (wrong int) {
 }
 
 func TestReader(t *testing.T) {
-	n := Run(t, Once, func(t *testing.T, c *Call) {
+	n := run(t, 1, Once, func(t *testing.T, c *Call) {
 		r := Reader(rand.NewChaCha8([32]byte{}), c, syscall.EIO)
 		for i := range 2 {
 			if n, err := r.Read(make([]byte, 8)); (err != nil) != (i == c.at) || err == nil && n != 8 {
