@@ -36,6 +36,18 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestStride: calls may be left out, and the end is found all the same.
+func TestStride(t *testing.T) {
+	n := run(t, 3, Once, func(t *testing.T, c *Call) {
+		for range 7 {
+			c.Meets("call")
+		}
+	})
+	if n != 3 {
+		t.Errorf("%d plays, want those of calls 0, 3 and 6", n)
+	}
+}
+
 func TestDisk(t *testing.T) {
 	n := run(t, 1, Ever, func(t *testing.T, c *Call) {
 		d := Disk(vfs.NewCrash(1), c, vfs.Rule{Op: vfs.OpWrite, Err: syscall.EIO})
