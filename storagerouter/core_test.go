@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,35 +16,6 @@ import (
 	"ovs/internal/memregistry"
 	"ovs/internal/vfs"
 )
-
-// twins are the registries of a cluster in memory (Groups).
-type twins struct {
-	mu     sync.Mutex
-	groups map[string]*memregistry.Registry
-}
-
-func newTwins() *twins { return &twins{groups: map[string]*memregistry.Registry{}} }
-
-func (t *twins) get(name string) *memregistry.Registry {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.groups[name] == nil {
-		t.groups[name] = memregistry.New()
-	}
-	return t.groups[name]
-}
-
-// fork is a copy that goes its own way.
-func (t *twins) fork() *twins {
-	f := newTwins()
-	for name, g := range t.groups {
-		f.groups[name] = g.Fork()
-	}
-	return f
-}
-
-// Group implements Groups.
-func (t *twins) Group(_ context.Context, name string) (ovs.Registry, error) { return t.get(name), nil }
 
 func at(elem ...string) string { return path.Join(append([]string{"/data"}, elem...)...) }
 
@@ -113,7 +83,7 @@ func read(fs ovs.FileSystem, id ovs.ObjectID, off uint64, n int) ([]byte, error)
 
 // TestCoreRemembers: what was written is there after a close, and after a power cut.
 func TestCoreRemembers(t *testing.T) {
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 5000)
 	ids := map[string]ovs.ObjectID{}
 	c := openCore(t, disk, groups, 1)
@@ -156,15 +126,15 @@ func TestCoreRemembers(t *testing.T) {
 // TestLogIdentity: the log is served from only where the config group knows it, under this start or an older one.
 func TestLogIdentity(t *testing.T) {
 	key := func(node ovs.NodeID) []byte { return (&Core{node: node}).logKey() }
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	for start := uint64(1); start <= 3; start++ {
 		closeCore(t, openCore(t, disk, groups, 1))
-		known, err := groups.get("config").Get(t.Context(), key(1))
+		known, err := groups.Get("config").Get(t.Context(), key(1))
 		if err != nil || len(known) != 16 || binary.BigEndian.Uint64(known[8:]) != start {
 			t.Fatalf("after start %d the group knows %x (%v)", start, known, err)
 		}
 	}
-	known, err := groups.get("config").Get(t.Context(), key(1))
+	known, err := groups.Get("config").Get(t.Context(), key(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +148,8 @@ func TestLogIdentity(t *testing.T) {
 		"another's":             {func(b []byte) []byte { b[0] ^= 1; return b }, "not the write log"},
 		"a broken record":       {func(b []byte) []byte { return b[:15] }, "16 bytes"},
 	} {
-		disk, groups := disk.Fork(), groups.fork()
-		if _, err := groups.get("config").Sequence(t.Context(), ovs.Set(key(1), c.change(bytes.Clone(known)))); err != nil {
+		disk, groups := disk.Fork(), groups.Fork()
+		if _, err := groups.Get("config").Sequence(t.Context(), ovs.Set(key(1), c.change(bytes.Clone(known)))); err != nil {
 			t.Fatal(err)
 		}
 		before := disk.Steps()
@@ -193,7 +163,7 @@ func TestLogIdentity(t *testing.T) {
 			t.Errorf("%s: the disk was touched", name)
 		}
 	}
-	if _, err := groups.get("config").Sequence(t.Context(), ovs.Set(key(1), known)); err != nil {
+	if _, err := groups.Get("config").Sequence(t.Context(), ovs.Set(key(1), known)); err != nil {
 		t.Fatal(err)
 	}
 	if err := disk.RemoveAll(at("log")); err != nil {
@@ -206,7 +176,7 @@ func TestLogIdentity(t *testing.T) {
 
 // TestFullBackend: on a full disk writes are refused for lack of space, at once, and go on when there is room again.
 func TestFullBackend(t *testing.T) {
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	c := openCore(t, disk, groups, 1)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -249,7 +219,7 @@ func TestFullBackend(t *testing.T) {
 // TestHaltedIsSeen: an object that meets other content under the name of its next SCO takes no more writes, is still read, and
 // the operator sees which one it is, why, and what to do; the others go on.
 func TestHaltedIsSeen(t *testing.T) {
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	c := openCore(t, disk, groups, 1)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ovs"
+	"ovs/internal/memregistry"
 	"ovs/internal/vfs"
 )
 
@@ -23,9 +24,9 @@ var (
 )
 
 // lossWorld is a node whose two objects hold kept on the backend, and gone after it in the log only. The log's identity too.
-func lossWorld(t *testing.T) (disk *vfs.Crash, groups *twins, word string) {
+func lossWorld(t *testing.T) (disk *vfs.Crash, groups *memregistry.Groups, word string) {
 	t.Helper()
-	disk, groups = newDisk(t), newTwins()
+	disk, groups = newDisk(t), memregistry.NewGroups()
 	c := openCore(t, disk, groups, 1)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func lossWorld(t *testing.T) (disk *vfs.Crash, groups *twins, word string) {
 		}
 	}
 	closeCore(t, c)
-	known, err := groups.get("config").Get(t.Context(), c.logKey())
+	known, err := groups.Get("config").Get(t.Context(), c.logKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,7 @@ func TestLostLogCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for step, cut := 1, true; cut; step += 1 + step/20 {
-		disk, groups := first.Fork(), groups.fork()
+		disk, groups := first.Fork(), groups.Fork()
 		disk.CutAt(step)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		if c, err := accept(ctx, disk, groups, word, zap.NewNop()); err == nil {

@@ -17,6 +17,7 @@ import (
 
 	"ovs"
 	"ovs/framework"
+	"ovs/internal/memregistry"
 	"ovs/internal/vfs"
 	"ovs/tests/oracle/nfsclient"
 )
@@ -99,7 +100,7 @@ func ask(t *testing.T, n *Node, page string) (int, string) {
 // UNSTABLE before is durable, and the stop ends well in time.
 func TestStopAnswersSlowRequests(t *testing.T) {
 	disk := vfs.NewFault(newDisk(t), rand.New(rand.NewPCG(1, 1)), nil)
-	groups := newTwins()
+	groups := memregistry.NewGroups()
 	n := mustNode(t, disk, groups)
 	c := mount(t, n)
 	h, _, err := c.Create(t.Context(), c.Root, "disk.raw", nfsclient.Guarded, 0)
@@ -147,7 +148,7 @@ func TestStopAnswersSlowRequests(t *testing.T) {
 // the doors longer than the stop keeps for it.
 func TestStopWithWaitingWrites(t *testing.T) {
 	disk := vfs.NewFault(newDisk(t), rand.New(rand.NewPCG(1, 1)), nil)
-	c := openCore(t, disk, newTwins(), 1)
+	c := openCore(t, disk, memregistry.NewGroups(), 1)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func TestStopWithWaitingWrites(t *testing.T) {
 // TestMissingDisk: a disk that is gone, broken or another's is left out, loudly; all is read and written without it, and
 // repaired once an empty one is in its place.
 func TestMissingDisk(t *testing.T) {
-	first, base := newDisk(t), newTwins()
+	first, base := newDisk(t), memregistry.NewGroups()
 	n := mustNode(t, first, base)
 	data := bytes.Repeat([]byte("0123456789abcdef"), 12_500)
 	fs := n.core.FileSystem("vpool1")
@@ -225,7 +226,7 @@ func TestMissingDisk(t *testing.T) {
 		"removed": {func(d *vfs.Crash) error { return d.RemoveAll(at("asd", "3")) }, "an empty one took its place"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			disk, groups := first.Fork(), base.fork()
+			disk, groups := first.Fork(), base.Fork()
 			if err := c.harm(disk); err != nil {
 				t.Fatal(err)
 			}
@@ -296,7 +297,7 @@ func worksWithout(t *testing.T, n *Node, data []byte, name string) {
 
 // TestTooFewDisks: without any of the disks that held data the start is refused; they are served as soon as they are back.
 func TestTooFewDisks(t *testing.T) {
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	closeCore(t, openCore(t, disk, groups, 1))
 	if err := disk.Rename(at("asd"), at("elsewhere")); err != nil {
 		t.Fatal(err)
@@ -317,7 +318,7 @@ func TestTooFewDisks(t *testing.T) {
 // TestPausingDisksAreSeen: a disk that fails writes shows at the next look, and speaks up when it lasts.
 func TestPausingDisksAreSeen(t *testing.T) {
 	disk := vfs.NewFault(newDisk(t), rand.New(rand.NewPCG(1, 1)), nil)
-	n := mustNode(t, disk, newTwins())
+	n := mustNode(t, disk, memregistry.NewGroups())
 	disk.Add(vfs.Rule{Op: vfs.OpDatasync, Path: "asd/3/fragments/*/*/*", Err: syscall.EIO})
 	fs := n.core.FileSystem("vpool1")
 	var s framework.Status

@@ -16,6 +16,7 @@ import (
 
 	"ovs"
 	"ovs/framework"
+	"ovs/internal/memregistry"
 )
 
 func TestClosersEndAllInReverse(t *testing.T) {
@@ -164,7 +165,7 @@ func TestPrefixes(t *testing.T) {
 }
 
 func TestPoolIdentityIsForEver(t *testing.T) {
-	g := newTwins().get("config")
+	g := memregistry.NewGroups().Get("config")
 	first, err := poolID(t.Context(), g, "p")
 	if err != nil || first == 0 {
 		t.Fatal(first, err)

@@ -9,12 +9,13 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"ovs"
+	"ovs/internal/memregistry"
 )
 
 // TestSettingsKeepData: settings that would put data of earlier starts out of reach are refused, and nothing is touched; a
 // vPool that is left out is named.
 func TestSettingsKeepData(t *testing.T) {
-	disk, groups := newDisk(t), newTwins()
+	disk, groups := newDisk(t), memregistry.NewGroups()
 	closeCore(t, openCore(t, disk, groups, 1))
 	for want, change := range map[string]func(*Config){
 		"backend.name": func(c *Config) { c.Backend.Name = "other" },

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"ovs/tests/daemon"
-	"ovs/tests/netns"
 	"ovs/tests/oracle/nfsclient"
 	"ovs/tests/proof"
 )
@@ -34,25 +32,7 @@ const (
 	config  = "log_size: 64 MiB\nlog_segment: 4 MiB\n"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "ovs-crash-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	}
-	code := netns.Main(m, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		defer cancel()
-		bin, err := daemon.Build(ctx, dir)
-		if err != nil {
-			return err
-		}
-		return os.Setenv("OVS_BIN", bin)
-	})
-	_ = os.RemoveAll(dir) // a temporary directory
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(daemon.Main(m)) }
 
 // run is one data directory on its way through the rounds.
 type run struct {

@@ -8,39 +8,10 @@ import (
 	"ovs/internal/memregistry"
 )
 
-// twins are the registries of a cluster in memory: durable at once.
-type twins struct {
-	mu     sync.Mutex
-	groups map[string]*memregistry.Registry
-}
-
-func newTwins() *twins { return &twins{groups: map[string]*memregistry.Registry{}} }
-
-func (t *twins) get(name string) *memregistry.Registry {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	g := t.groups[name]
-	if g == nil {
-		g = memregistry.New()
-		t.groups[name] = g
-	}
-	return g
-}
-
-func (t *twins) fork() *twins {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c := newTwins()
-	for name, g := range t.groups {
-		c.groups[name] = g.Fork()
-	}
-	return c
-}
-
 // gate is what one life sees of the twins. Once its power is gone it changes nothing: a sequence comes before the cut as a
 // whole, or not at all.
 type gate struct {
-	twins  *twins
+	twins  *memregistry.Groups
 	points *points
 	power  <-chan struct{} // closed when the power goes
 
@@ -50,7 +21,7 @@ type gate struct {
 
 // Group implements storagerouter.Groups.
 func (g *gate) Group(_ context.Context, name string) (ovs.Registry, error) {
-	return &gated{g, name, g.twins.get(name)}, nil
+	return &gated{g, name, g.twins.Get(name)}, nil
 }
 
 // close waits for the sequences under way; later ones fail.

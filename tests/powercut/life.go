@@ -13,6 +13,7 @@ import (
 
 	"ovs"
 	"ovs/arakoon"
+	"ovs/internal/memregistry"
 	"ovs/internal/vfs"
 	"ovs/storagerouter"
 )
@@ -43,7 +44,7 @@ func dir(elem ...string) string { return path.Join(append([]string{"data"}, elem
 // world is what outlives the power: the expectation, and the twins where they stand for the real registries.
 type world struct {
 	seed  uint64
-	twins *twins // nil: the real store, on the disk
+	twins *memregistry.Groups // nil: the real store, on the disk
 	disks []*object
 	spare *spare
 	names *names
@@ -57,7 +58,7 @@ func newWorld(seed uint64, real bool) *world {
 		w.spare.name = "d.nvram"
 	}
 	if !real {
-		w.twins = newTwins()
+		w.twins = memregistry.NewGroups()
 	}
 	const mib = 1 << 20 / 512
 	w.disks = []*object{
@@ -70,7 +71,7 @@ func newWorld(seed uint64, real bool) *world {
 func (w *world) clone() *world {
 	c := &world{seed: w.seed, spare: w.spare.clone(), names: w.names.clone()}
 	if w.twins != nil {
-		c.twins = w.twins.fork()
+		c.twins = w.twins.Fork()
 	}
 	for _, o := range w.disks {
 		c.disks = append(c.disks, o.clone())

@@ -18,7 +18,6 @@ import (
 	"ovs/framework/client"
 	"ovs/tests/crash"
 	"ovs/tests/daemon"
-	"ovs/tests/netns"
 	"ovs/tests/oracle/nfsclient"
 	"ovs/tests/proof"
 )
@@ -36,25 +35,7 @@ const (
 	moreFiles  = 64   // goroutines and open files may differ by so many: both go with what is under way
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	dir, err := os.MkdirTemp("", "ovs-soak-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	}
-	code := netns.Main(m, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		defer cancel()
-		bin, err := daemon.Build(ctx, dir)
-		if err != nil {
-			return err
-		}
-		return os.Setenv("OVS_BIN", bin)
-	})
-	_ = os.RemoveAll(dir) // a temporary directory
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(daemon.Main(m)) }
 
 // soak is one server and what is on it.
 type soak struct {
