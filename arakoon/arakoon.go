@@ -25,6 +25,7 @@ import (
 	"crypto/rand"
 	"io"
 	"path"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,10 @@ func Open(cfg Config) (*Node, error) {
 func (n *Node) open() (err error) {
 	if n.cfg.Node == 0 {
 		return ovs.E("arakoon.Open", ovs.KindInvalid, "node 0", nil)
+	}
+	// Dragonboat makes the path absolute; what we do to its files must be to the same ones, whatever the FS takes names for.
+	if n.cfg.Dir, err = filepath.Abs(n.cfg.Dir); err != nil {
+		return ovs.E("arakoon.Open", ovs.KindInvalid, nil, err)
 	}
 	if err := n.cfg.FS.MkdirAll(n.cfg.Dir, 0o700); err != nil {
 		return ovs.E("arakoon.mkdir", ovs.KindIO, nil, err)

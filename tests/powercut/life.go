@@ -132,7 +132,7 @@ func (l *life) open(ctx context.Context) (err error) {
 		groups = l.gate
 	} else {
 		l.disk.RunOn(true)
-		if l.raft, err = arakoon.Open(arakoon.Config{Dir: dir("raft"), FS: l.disk.Crash, Node: node, Log: log}); err != nil {
+		if l.raft, err = arakoon.Open(arakoon.Config{Dir: "/" + dir("raft"), FS: l.disk.Crash, Node: node, Log: log}); err != nil {
 			return err
 		}
 		groups = &named{l.raft, l.points}
