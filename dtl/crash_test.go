@@ -7,10 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ovs"
@@ -392,33 +395,90 @@ func TestHeaderFlush(t *testing.T) {
 	}
 }
 
-// What a killed process wrote and did not flush is flushed before it is believed; else a later cut takes away what a start
-// has shown.
+// What a process that died or failed wrote and did not flush is flushed before it is believed; else a later cut takes away
+// what a start has shown. Each flush of a start is needed for one of these: without it the case must be noticed.
 func TestBelieved(t *testing.T) {
-	for _, planted := range []bool{false, true} {
-		b := newBench(t)
-		b.write(1, 1)
-		settled(b.l)
-		b.p.fuse.Store(1) // killed between the write and the flush
-		r, done := logtest.Record(logtest.Ref(1), 2, 5000)
-		logtest.Admit(t, b.l, r)
-		b.l.Append(r)
-		if err := <-done; err == nil {
-			t.Fatal("a killed process flushed")
+	noRoom := vfs.Rule{Op: vfs.OpCreate, Path: "segment-*", Err: syscall.ENOSPC}
+	for _, c := range []struct {
+		name  string
+		plant func(op vfs.Op, name string) bool
+		wrote func(b *bench) // leaves object 1 two records, the second as good as unflushed
+		again []vfs.Rule     // the disk at the next start
+	}{
+		{"killed before the flush", isSegment, func(b *bench) {
+			b.write(1, 1)
+			b.unflushed(1, 2)
+		}, nil},
+		{"the flush failed", askedBy("renew"), func(b *bench) {
+			b.close()
+			fault := b.openFaulty()
+			b.write(1, 1)
+			synctest.Wait()
+			fault.Add(vfs.Rule{Op: vfs.OpDatasync, Path: "segment-*", Err: syscall.EIO})
+			b.unflushed(1, 2)
+		}, nil},
+		{"killed before the flush, in a damaged segment", askedBy("openSegments"), func(b *bench) {
+			spoilt := b.write(2, 1)
+			b.write(1, 1)
+			synctest.Wait()
+			b.flip(spoilt)
+			b.unflushed(1, 2)
+		}, nil},
+		{"the directory's flush failed", askedBy("Open"), func(b *bench) {
+			b.close()
+			b.cfg.Dir, b.cfg.Rand = "log2", strings.NewReader("identity")
+			b.openFaulty(vfs.Rule{Op: vfs.OpSyncDir, Path: "log2", Skip: 3, Err: syscall.EIO})
+			if err := b.disk.SyncDir("."); err != nil {
+				b.t.Fatal(err)
+			}
+			synctest.Wait()
+			b.close() // the second segment has a name that is not flushed, and there is no room for a third
+			b.openFaulty(noRoom)
+			first := b.write(1, 1)
+			for n := ovs.RecordNo(1); placeOf(b.write(2, n)).gen == placeOf(first).gen; n++ {
+			}
+			b.write(1, 2)
+		}, []vfs.Rule{noRoom}},
+	} {
+		for _, planted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, planted %v", c.name, planted), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBench(t)
+					if planted {
+						b.disk.IgnoreSync(c.plant)
+					}
+					c.wrote(b)
+					b.kill()
+					b.openFaulty(c.again...)
+					b.want(1, 2)
+					synctest.Wait()
+					b.disk.IgnoreSync(nil)
+					b.disk.SetCutMode(vfs.CutAll)
+					b.disk = b.disk.Cut()
+					b.kill()
+					b.open()
+					if n, err := b.count(1); planted == (n == 2 && err == nil) {
+						t.Fatalf("%d records are there (%v)", n, err)
+					}
+				})
+			})
 		}
-		_ = b.l.Close()
-		if planted {
-			b.disk.IgnoreSync(isSegment)
-		}
-		b.open()
-		b.disk.IgnoreSync(nil)
-		b.want(1, 2)
-		b.disk.SetCutMode(vfs.CutAll)
-		b.disk = b.disk.Cut()
-		b.kill()
-		b.open()
-		if n, err := b.count(1); planted == (n == 2 && err == nil) {
-			t.Fatalf("planted: %v, and %d records are there (%v)", planted, n, err)
+	}
+}
+
+// askedBy chooses the flushes that the log's function of that name asks for.
+func askedBy(function string) func(op vfs.Op, name string) bool {
+	return func(vfs.Op, string) bool {
+		var pc [32]uintptr
+		frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc[:])])
+		for {
+			f, more := frames.Next()
+			if who, ok := strings.CutPrefix(f.Function, "ovs/dtl."); ok && !strings.HasPrefix(who, "process") {
+				return who == function || who == "(*Log)."+function
+			}
+			if !more {
+				return false
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"ovs"
 	"ovs/internal/conformance/logtest"
@@ -32,7 +33,20 @@ func newBench(t *testing.T) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	b.p = &process{Crash: b.disk}
-	b.cfg.FS = b.p
+	b.openOn(b.p)
+}
+
+// openFaulty opens the log on a disk that misbehaves.
+func (b *bench) openFaulty(rules ...vfs.Rule) *vfs.Fault {
+	b.t.Helper()
+	f := vfs.NewFault(b.disk, nil, nil, rules...)
+	b.openOn(f)
+	return f
+}
+
+func (b *bench) openOn(disk vfs.FS) {
+	b.t.Helper()
+	b.cfg.FS = disk
 	l, err := Open(b.cfg)
 	if err != nil {
 		b.t.Fatal(err)
@@ -89,6 +103,19 @@ func (b *bench) spoil(name string, off int64) {
 func (b *bench) write(o int, number ovs.RecordNo) ovs.LogPos {
 	b.t.Helper()
 	return logtest.Write(b.t, b.l, logtest.Ref(o), number, 5000)
+}
+
+// unflushed appends record number of object o; its process is killed in front of the flush, or the flush fails.
+func (b *bench) unflushed(o int, number ovs.RecordNo) {
+	b.t.Helper()
+	synctest.Wait()
+	b.p.fuse.Store(1)
+	r, done := logtest.Record(logtest.Ref(o), number, 5000)
+	logtest.Admit(b.t, b.l, r)
+	b.l.Append(r)
+	if err := <-done; err == nil {
+		b.t.Fatal("flushed")
+	}
 }
 
 // count replays an object and reads all that it gives.

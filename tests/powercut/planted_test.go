@@ -36,6 +36,11 @@ var needless = map[string]string{
 	"no flush: asd's own directory, in albaproxy/asd.Open":                        "the identity's flush of the same directory follows, before anything is put",
 	"no flush: data directory, in storagerouter.(*Core).openBackend": "the log's flush of the same directory follows at a first start; ASDs that are gone before it held nothing, " +
 		"though the registry goes on to name them",
+	"no flush: log directory, in dtl.Open": "the flush that ends a file's making is of the same directory: this one is for one that failed, or that a kill left out, where no other " +
+		"file is made since: dtl's TestBelieved plays it",
+	"no flush: log segment, in dtl.(*Log).openSegments": "renew flushes the last segment, and what lies before is below a mark; this one is for a damaged segment, " +
+		"which renew leaves alone: dtl's TestBelieved plays it",
+	"no flush: log segment, in dtl.(*Log).renew":        "openSegments flushes the same file just before; this one is for a flush that failed in an earlier process: dtl's TestBelieved plays it",
 	"no flush: log segment, in dtl.(*Log).sealOne":      "an index that is not there whole is not believed; the segment is scanned, whose batches are flushed",
 	"no flush: log superblock, in dtl.fill":             "openSuper flushes the same file before anything is believed of it",
 	"no flush: log superblock, in dtl.(*Log).openSuper": "writeSuper flushes the same file before the registry or anybody else learns of the start",
