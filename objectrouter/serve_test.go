@@ -384,7 +384,8 @@ func TestRelieve(t *testing.T) {
 	r = w.router()
 	r.Relieve(ovs.Ref{Pool: 1, Object: id})
 	close(gate)
-	eventually(t, "the flush after the recovery", func() bool { return w.store.Flushes() == 2 })
+	// Twice where a second worker came by before the flush began.
+	eventually(t, "the flush after the recovery", func() bool { return w.store.Flushes() >= 2 })
 }
 
 // TestMaxServed: more objects than may be served are rested early, and beyond the bound nothing is brought up.
