@@ -39,7 +39,7 @@ import (
 
 // Config says how a node runs.
 type Config struct {
-	Dir     string      // everything of the node is under it; made when missing
+	Dir     string      // everything of the node is under it; made when missing. Open makes it absolute
 	FS      vfs.FS      // nil: the operating system's
 	Node    ovs.NodeID  // never 0; a directory belongs to one node for ever
 	Listen  string      // host:port for Raft messages; port 0: any free one; empty: no peers, no port. It may change

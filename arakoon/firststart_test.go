@@ -1,49 +1,39 @@
 package arakoon
 
 import (
-	"sync"
 	"testing"
 
 	"ovs/internal/vfs"
 )
 
-// TestFirstStart cuts the power at each flush of a node's first starts, three ways each. What is left starts, whatever
-// half-made files there are, and wherever the directory is.
+// TestFirstStart cuts the power at each step of a node's first start, a few ways each. What is left starts, whatever half-made
+// files there are, and whether the directory's name is absolute or not.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	for _, dir := range []string{"/data", "data"} {
-		for seed := range uint64(8) {
-			firstStart(t, dir, seed)
+		open := func(d *vfs.Crash) error {
+			d.RunOn(true)
+			n, err := Open(Config{Dir: dir, FS: d, Node: 1})
+			if err == nil {
+				err = n.Close()
+			}
+			return err
 		}
-	}
-}
-
-func firstStart(t *testing.T, dir string, seed uint64) {
-	open := func(d *vfs.Crash) error {
-		d.RunOn(true)
-		n, err := Open(Config{Dir: dir, FS: d, Node: 1})
-		if err == nil {
-			err = n.Close()
+		whole := vfs.NewCrash(0)
+		if err := open(whole); err != nil {
+			t.Fatal(err)
 		}
-		return err
-	}
-	whole := vfs.NewCrash(seed)
-	var mu sync.Mutex
-	var cuts []*vfs.Crash
-	whole.OnFlush(func(vfs.Op, string) {
-		mu.Lock()
-		defer mu.Unlock()
-		for range 3 {
-			cuts = append(cuts, whole.Fork())
-		}
-	})
-	if err := open(whole); err != nil {
-		t.Fatal(err)
-	}
-	whole.OnFlush(nil)
-	for i, d := range cuts {
-		if err := open(d); err != nil {
-			t.Errorf("%s, seed %d, cut %d of %d: %v", dir, seed, i, len(cuts), err)
+		for step := 1; step <= whole.Steps(); step++ {
+			for seed := range uint64(3) {
+				d := vfs.NewCrash(uint64(step) + seed<<32)
+				d.CutAt(step)
+				if err := open(d); err != nil {
+					t.Fatal(err)
+				}
+				if err := open(d.Cut()); err != nil {
+					t.Errorf("%s, cut at step %d of %d, seed %d: %v", dir, step, whole.Steps(), seed, err)
+				}
+			}
 		}
 	}
 }

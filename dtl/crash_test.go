@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"ovs"
 	"ovs/internal/conformance/logtest"
 	"ovs/internal/vfs"
+	"ovs/internal/vfs/vfstest"
 )
 
 // The proof: random histories of appends, releases, kills and power cuts on a small log that is written through many times.
@@ -409,7 +409,7 @@ func TestBelieved(t *testing.T) {
 			b.write(1, 1)
 			b.unflushed(1, 2)
 		}, nil},
-		{"the flush failed", askedBy("renew"), func(b *bench) {
+		{"the flush failed", askedBy("dtl.(*Log).renew"), func(b *bench) {
 			b.close()
 			fault := b.openFaulty()
 			b.write(1, 1)
@@ -417,14 +417,14 @@ func TestBelieved(t *testing.T) {
 			fault.Add(vfs.Rule{Op: vfs.OpDatasync, Path: "segment-*", Err: syscall.EIO})
 			b.unflushed(1, 2)
 		}, nil},
-		{"killed before the flush, in a damaged segment", askedBy("openSegments"), func(b *bench) {
+		{"killed before the flush, in a damaged segment", askedBy("dtl.(*Log).openSegments"), func(b *bench) {
 			spoilt := b.write(2, 1)
 			b.write(1, 1)
 			synctest.Wait()
 			b.flip(spoilt)
 			b.unflushed(1, 2)
 		}, nil},
-		{"the directory's flush failed", askedBy("Open"), func(b *bench) {
+		{"the directory's flush failed", askedBy("dtl.Open"), func(b *bench) {
 			b.close()
 			b.cfg.Dir, b.cfg.Rand = "log2", strings.NewReader("identity")
 			b.openFaulty(vfs.Rule{Op: vfs.OpSyncDir, Path: "log2", Skip: 3, Err: syscall.EIO})
@@ -466,21 +466,9 @@ func TestBelieved(t *testing.T) {
 	}
 }
 
-// askedBy chooses the flushes that the log's function of that name asks for.
+// askedBy chooses the flushes that this function asks for.
 func askedBy(function string) func(op vfs.Op, name string) bool {
-	return func(vfs.Op, string) bool {
-		var pc [32]uintptr
-		frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc[:])])
-		for {
-			f, more := frames.Next()
-			if who, ok := strings.CutPrefix(f.Function, "ovs/dtl."); ok && !strings.HasPrefix(who, "process") {
-				return who == function || who == "(*Log)."+function
-			}
-			if !more {
-				return false
-			}
-		}
-	}
+	return func(vfs.Op, string) bool { return vfstest.Asker() == function }
 }
 
 func isSegment(op vfs.Op, name string) bool {

@@ -132,6 +132,7 @@ func (l *life) open(ctx context.Context) (err error) {
 		groups = l.gate
 	} else {
 		l.disk.RunOn(true)
+		// Absolute, or else the directory of the test would stand in what it reports.
 		if l.raft, err = arakoon.Open(arakoon.Config{Dir: "/" + dir("raft"), FS: l.disk.Crash, Node: node, Log: log}); err != nil {
 			return err
 		}

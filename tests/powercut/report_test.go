@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"ovs/tests/proof"
 )
@@ -96,7 +97,7 @@ func (p *progress) plantedTable(b *strings.Builder) error {
 	for _, c := range p.Caught {
 		switch {
 		case c.Seed != 0:
-			fmt.Fprintf(b, "| %s | %d | %d | %s |\n", c.Plant, c.Seed, c.Cuts, strings.ReplaceAll(c.Why[:min(len(c.Why), 200)], "|", "\\|"))
+			fmt.Fprintf(b, "| %s | %d | %d | %s |\n", c.Plant, c.Seed, c.Cuts, cell(c.Why))
 		case c.Needless != "":
 			fmt.Fprintf(b, "| %s | | %d | not noticed: %s |\n", c.Plant, c.Cuts, c.Needless)
 		default:
@@ -104,4 +105,15 @@ func (p *progress) plantedTable(b *strings.Builder) error {
 		}
 	}
 	return nil
+}
+
+// cell is the beginning of s as a cell of a table: errors carry keys, which are any bytes.
+func cell(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return '·'
+		}
+		return r
+	}, s[:min(len(s), 200)])
+	return strings.ReplaceAll(s, "|", "\\|")
 }

@@ -3,12 +3,11 @@
 package powercut
 
 import (
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 
 	"ovs/internal/vfs"
+	"ovs/internal/vfs/vfstest"
 )
 
 // A site is a place in the product that flushes: what is flushed, and the function that asks for it. Sites are found by
@@ -44,20 +43,11 @@ func (s *sites) sorted() []string {
 
 // siteOf names the site of a flush that is being called.
 func siteOf(op vfs.Op, name string) string {
-	var pc [32]uintptr
-	frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc[:])])
-	for {
-		f, more := frames.Next()
-		if who, ok := strings.CutPrefix(f.Function, "ovs/"); ok && !strings.HasPrefix(who, "internal/vfs") && !strings.HasPrefix(who, "tests/") {
-			return flushed(op, name) + ", in " + who
-		}
-		if strings.HasPrefix(f.Function, "ovs/tests/") && strings.Contains(f.Function, "life).open") {
-			return flushed(op, name) + ", in the test"
-		}
-		if !more {
-			return flushed(op, name)
-		}
+	who := vfstest.Asker()
+	if who == "" {
+		who = "the test"
 	}
+	return flushed(op, name) + ", in " + who
 }
 
 // without is the plant that leaves out one site's flushes.
