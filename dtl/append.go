@@ -57,7 +57,7 @@ func (l *Log) Append(r *ovs.Record) {
 	b.bytes += int64(n)
 	l.dirty += int64(n)
 	b.seg.end = up(off + uint32(n))
-	l.note(o, r, b.seg, int64(n))
+	l.note(o, r, b.seg, int64(n)).forget()
 	if r.Done != nil {
 		b.done.Push(r)
 		b.waits = true

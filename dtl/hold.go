@@ -37,6 +37,7 @@ type hold struct {
 	seg    *segment
 	lo, hi ovs.RecordNo // the lowest and highest not yet released
 	bytes  int64
+	at     []uint32 // where in seg.recalled its frames are; nil: not there
 }
 
 // pool is the part of a vPool.
@@ -76,7 +77,7 @@ func (l *Log) forget(o *object) {
 }
 
 // note enters a record of n bytes that stands in g. mu is held.
-func (l *Log) note(o *object, r *ovs.Record, g *segment, n int64) {
+func (l *Log) note(o *object, r *ovs.Record, g *segment, n int64) *hold {
 	if k := len(o.holds); k == 0 || o.holds[k-1].seg != g {
 		o.holds = append(o.holds, hold{seg: g, lo: r.Number, hi: r.Number})
 		g.holders++
@@ -91,6 +92,7 @@ func (l *Log) note(o *object, r *ovs.Record, g *segment, n int64) {
 		t.First = r.Number // what lay before a gap had been released
 	}
 	t.Last, t.Epoch, t.Time = r.Number, r.Epoch, r.Time
+	return h
 }
 
 // Release implements ovs.Log. The bytes of a part of a segment's records are reckoned evenly: the rest is exact again when
@@ -115,8 +117,11 @@ func (l *Log) Release(r ovs.Ref, upTo ovs.RecordNo) {
 			}
 			h.bytes -= n
 			kept = append(kept, h)
-		} else if h.seg.holders--; h.seg.holders == 0 {
-			over = append(over, h.seg)
+		} else {
+			h.forget()
+			if h.seg.holders--; h.seg.holders == 0 {
+				over = append(over, h.seg)
+			}
 		}
 		o.used -= n
 		o.pool.used -= n

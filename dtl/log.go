@@ -137,7 +137,8 @@ func (l *Log) MaxRecord() int { return l.recordMost }
 // Stats are the log's figures for metrics.
 type Stats struct {
 	Size, Used   int64  // bytes of room, and how much of it is taken
-	Flushes      uint64 // since the start, as are the next three
+	Flushes      uint64 // since the start, as are the next four
+	Replayed     uint64 // records
 	Records      uint64
 	Written      uint64 // bytes
 	Padding      uint64 // of these, bytes that only fill blocks

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -22,10 +24,9 @@ func (l *Log) recover(s super) error {
 		return err
 	}
 	marks := map[uint32]uint32{s.mark.gen: s.mark.off} // how far each generation was flushed at least
-	scans := make([]*scan, len(lives))
-	for i, g := range lives {
-		scans[i] = l.readSegment(g)
-		for _, m := range scans[i].marks {
+	scans := l.readSegments(lives)
+	for _, s := range scans {
+		for _, m := range s.marks {
 			marks[m.gen] = max(marks[m.gen], m.off)
 		}
 	}
@@ -44,9 +45,15 @@ func (l *Log) recover(s super) error {
 			return ovs.E("dtl.Open", ovs.KindIO, lives[last].slot.file.Name(), err)
 		}
 	}
+	records, recalled := 0, recallFrom(scans)
 	for i, g := range lives {
+		if i >= recalled {
+			g.recalled = scans[i].frames
+		}
 		l.adopt(g, scans[i], i == last)
+		records += g.records
 	}
+	l.zap.Info("write log read", zap.Int("segments", len(l.live)), zap.Int("records", records), zap.Int("objects", len(l.objects)))
 	return nil
 }
 
@@ -174,6 +181,23 @@ func readable(f vfs.File, n int64) (img []byte, missing []uint32) {
 	return img, missing
 }
 
+// readSegments reads all segments, two at a time: after a kill two have no index, and are read and summed whole.
+func (l *Log) readSegments(lives []*segment) []*scan {
+	scans := make([]*scan, len(lives))
+	var next atomic.Int64
+	next.Store(int64(len(lives)))
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for i := next.Add(-1); i >= 0; i = next.Add(-1) { // the newest first: they take longest
+				scans[i] = l.readSegment(lives[i])
+			}
+		})
+	}
+	both.Wait()
+	return scans
+}
+
 // readSegment reads what a segment holds: from its index, or from its batches where it has none.
 func (l *Log) readSegment(g *segment) *scan {
 	if g.gen == lost {
@@ -248,7 +272,10 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 		l.slots = append(l.slots, g.slot)
 		return
 	}
-	g.ready, g.sums, g.frames, g.end = true, s.sums, s.frames, s.end
+	g.ready, g.sums, g.end = true, s.sums, s.end
+	if g.state != sealed {
+		g.frames = slices.Clone(s.frames) // its memory is used again once it is sealed; recalled frames stay as they are
+	}
 	g.records = len(s.frames) / frameSize
 	if len(s.marks) > 0 {
 		g.mark = s.marks[0]
@@ -258,7 +285,10 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 	var r ovs.Record
 	for at := 0; at < len(s.frames); at += frameSize {
 		_, n, _ := decodeFrame(s.frames[at:], &r, g.seed, g.gen)
-		l.note(l.object(r.Ref), &r, g, int64(frameBytes(int(n))))
+		h := l.note(l.object(r.Ref), &r, g, int64(frameBytes(int(n))))
+		if g.recalled != nil {
+			h.recall(at)
+		}
 	}
 	if l.damageAll && g.damaged {
 		g.holders++ // nobody can say when it is no longer needed
@@ -268,7 +298,6 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 	}
 	switch {
 	case g.state == sealed:
-		g.frames = nil
 	case last && !g.damaged && l.left(g) > 0:
 		g.state, l.open = open, g
 	default:

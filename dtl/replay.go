@@ -38,23 +38,27 @@ func (a found) compare(b found) int {
 // Replay implements ovs.Log. What is appended while it runs is not in it.
 func (l *Log) Replay(r ovs.Ref, after ovs.RecordNo, f func(*ovs.Record) error) error {
 	const op = "dtl.Replay"
-	segs, frames, err := l.framesOf(r, after)
+	sources, err := l.sourcesOf(r, after)
 	if err != nil {
 		return err
 	}
 	var all []found
-	for i, g := range segs {
-		if frames[i] == nil {
-			if frames[i], err = l.readFrames(g); err != nil {
+	for i := range sources {
+		x := &sources[i]
+		if x.frames == nil {
+			if x.frames, err = l.readFrames(x.seg); err != nil {
 				return ovs.E(op, ovs.KindUnknown, r, err)
 			}
 		}
-		if all, err = pick(all, g, frames[i], r, after); err != nil {
+		if all, err = x.pick(all, r, after); err != nil {
 			return err
 		}
-		frames[i] = nil
+		x.frames = nil
 	}
 	slices.SortStableFunc(all, found.compare)
+	l.mu.Lock()
+	l.stats.Replayed += uint64(len(all))
+	l.mu.Unlock()
 	for i, x := range all {
 		if i+1 < len(all) && x.compare(all[i+1]) == 0 {
 			continue // appended again later: that one counts
@@ -68,18 +72,42 @@ func (l *Log) Replay(r ovs.Ref, after ovs.RecordNo, f func(*ovs.Record) error) e
 	return nil
 }
 
-// pick adds the frames of r above after, copied, so that those of all other objects can go.
-func pick(all []found, g *segment, frames []byte, r ovs.Ref, after ovs.RecordNo) ([]found, error) {
-	var rec ovs.Record
+// source is where frames of an object are: those of a segment, or where among them.
+type source struct {
+	seg    *segment
+	frames []byte   // nil: in its index
+	at     []uint32 // nil: anywhere
+}
+
+// pick adds the frames of r above after, those out of an index copied, so that those of all other objects can go.
+func (x *source) pick(all []found, r ovs.Ref, after ovs.RecordNo) ([]found, error) {
 	var mine []byte
 	from := len(all)
-	for ; len(frames) > 0; frames = frames[frameSize:] {
-		if _, _, ok := decodeFrame(frames, &rec, g.seed, g.gen); !ok {
-			return nil, ovs.E("dtl.Replay", ovs.KindCorrupt, r, nil)
+	one := func(frame []byte, copied bool) error {
+		var rec ovs.Record
+		if _, _, ok := decodeFrame(frame, &rec, x.seg.seed, x.seg.gen); !ok {
+			return ovs.E("dtl.Replay", ovs.KindCorrupt, r, nil)
 		}
-		if rec.Ref == r && rec.Number > after {
-			mine = append(mine, frames[:frameSize]...)
-			all = append(all, found{number: rec.Number, epoch: rec.Epoch, seg: g})
+		if rec.Ref != r || rec.Number <= after {
+			return nil
+		}
+		if copied {
+			mine = append(mine, frame...)
+		}
+		all = append(all, found{number: rec.Number, epoch: rec.Epoch, seg: x.seg, frame: frame})
+		return nil
+	}
+	if x.at != nil {
+		for _, at := range x.at {
+			if err := one(x.frames[at:at+frameSize], false); err != nil {
+				return nil, err
+			}
+		}
+		return all, nil
+	}
+	for at := 0; at < len(x.frames); at += frameSize {
+		if err := one(x.frames[at:at+frameSize], true); err != nil {
+			return nil, err
 		}
 	}
 	for i := range all[from:] {
@@ -88,30 +116,33 @@ func pick(all []found, g *segment, frames []byte, r ovs.Ref, after ovs.RecordNo)
 	return all, nil
 }
 
-// framesOf lists the segments that hold records of r above after, with copies of the frames that are in memory.
-func (l *Log) framesOf(r ovs.Ref, after ovs.RecordNo) (segs []*segment, frames [][]byte, err error) {
-	const op = "dtl.Replay"
+// sourcesOf lists where the records of r above after are, with copies of the frames that are in memory. Recalled ones are
+// given once: they are not needed after.
+func (l *Log) sourcesOf(r ovs.Ref, after ovs.RecordNo) (all []source, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d, ok := l.damage[r]; l.damageAll || ok && d > after {
-		return nil, nil, ovs.E(op, ovs.KindCorrupt, r, nil)
+		return nil, ovs.E("dtl.Replay", ovs.KindCorrupt, r, nil)
 	}
 	o := l.objects[r]
 	if o == nil {
-		return nil, nil, nil
+		return nil, nil
 	}
-	for _, h := range o.holds {
-		if h.hi <= after {
-			continue
+	for i := range o.holds {
+		h := &o.holds[i]
+		x := source{seg: h.seg, frames: h.seg.recalled, at: h.at}
+		if h.at == nil {
+			x.frames = nil
+			if h.seg.state != sealed {
+				x.frames = slices.Clone(h.seg.frames)
+			}
 		}
-		segs = append(segs, h.seg)
-		if h.seg.state == sealed {
-			frames = append(frames, nil)
-		} else {
-			frames = append(frames, slices.Clone(h.seg.frames))
+		h.forget()
+		if h.hi > after {
+			all = append(all, x)
 		}
 	}
-	return segs, frames, nil
+	return all, nil
 }
 
 // readFrames reads the frames of a sealed segment back from its index.

@@ -45,6 +45,9 @@ type segment struct {
 	trailer trailer // of a sealed one
 	holders int     // objects that hold a record in it
 	flights int     // batches not yet flushed
+
+	recalled  []byte // frames as the start read them, for those who were not replayed yet; never changed
+	recallers int    // holds that point into it
 }
 
 func (l *Log) newSegment(s *slot, gen uint32) *segment {
