@@ -73,7 +73,7 @@ type Node struct {
 	closed bool
 }
 
-// Open starts the node: no group runs yet. KindBusy: another process has the directory. KindConflict: the directory is
+// Open starts the node and begins to start its groups, all at once: each waits for an election. KindBusy: another process has the directory. KindConflict: the directory is
 // another node's. KindNotSupported: a newer version wrote it.
 func Open(cfg Config) (*Node, error) {
 	if cfg.FS == nil {
@@ -93,6 +93,11 @@ func Open(cfg Config) (*Node, error) {
 	}
 	if cfg.MinFree > 0 {
 		n.workers.Go(n.watchSpace)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range n.identity.known() {
+		n.begin(name)
 	}
 	return n, nil
 }

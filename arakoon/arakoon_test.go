@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -303,5 +304,31 @@ func TestOps(t *testing.T) {
 	}
 	if pairs, err := Prefix(ctx, g, k, 5); err != nil || len(pairs) != 0 {
 		t.Fatal(pairs, err)
+	}
+}
+
+// TestGroupsStartTogether: known groups start with the node, without being asked for.
+func TestGroupsStartTogether(t *testing.T) {
+	cfg := config1(t.TempDir())
+	n := openNode(t, cfg)
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		put(t, openGroup(t, n, name), "key", name)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = openNode(t, cfg)
+	n.mu.Lock()
+	started := maps.Clone(n.groups)
+	n.mu.Unlock()
+	for _, name := range names {
+		if started[name] == nil {
+			t.Errorf("%s was not begun", name)
+		} else if g := openGroup(t, n, name); g != started[name] {
+			t.Errorf("%s was begun twice", name)
+		} else {
+			wants(t, g, "key", name)
+		}
 	}
 }

@@ -44,8 +44,8 @@ type Group struct {
 var _ ovs.Registry = (*Group)(nil)
 
 // Group gives the group of that name: config, framework, abm, nsm-<number>, voldrv-<pool>, or another of 1 to 128 letters,
-// digits, dots, dashes and underscores. The first call starts it (well under a second) and makes it, with this node as its
-// only member, if it is new. KindCorrupt: the group was here and Raft's log of it is gone.
+// digits, dots, dashes and underscores. The first call makes it (well under a second), with this node as its only member,
+// if it is new. KindCorrupt: the group was here and Raft's log of it is gone.
 func (n *Node) Group(ctx context.Context, name string) (ovs.Registry, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -56,12 +56,7 @@ func (n *Node) Group(ctx context.Context, name string) (ovs.Registry, error) {
 		g = n.groups[name]
 	}
 	if g == nil && !n.closed {
-		g = &Group{
-			node: n, name: name, window: newWindow(), reads: make(chan struct{}, maxReads), started: make(chan struct{}),
-		}
-		g.try, g.index = g.proposeOnce, g.indexOnce
-		n.groups[name] = g
-		n.workers.Go(g.run)
+		g = n.begin(name)
 	}
 	n.mu.Unlock()
 	if g == nil {
@@ -76,6 +71,17 @@ func (n *Node) Group(ctx context.Context, name string) (ovs.Registry, error) {
 		return nil, ovs.E("arakoon.Group", ovs.KindUnknown, name, g.failed)
 	}
 	return g, nil
+}
+
+// begin starts a group. mu is held.
+func (n *Node) begin(name string) *Group {
+	g := &Group{
+		node: n, name: name, window: newWindow(), reads: make(chan struct{}, maxReads), started: make(chan struct{}),
+	}
+	g.try, g.index = g.proposeOnce, g.indexOnce
+	n.groups[name] = g
+	n.workers.Go(g.run)
+	return g
 }
 
 // run starts the group and keeps its log short until the node closes.

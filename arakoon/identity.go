@@ -97,6 +97,18 @@ func (id *identity) group(name string) (place, error) {
 	return p, id.save()
 }
 
+// known lists the groups that Raft has on disk.
+func (id *identity) known() (names []string) {
+	id.mu.Lock()
+	defer id.mu.Unlock()
+	for name, p := range id.Groups {
+		if p.Started {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // started records, durably, that Raft has the group on disk.
 func (id *identity) started(name string) error {
 	id.mu.Lock()
