@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -46,6 +47,12 @@ func (h *haltedSet) remove(id ovs.ObjectID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.ids, id)
+}
+
+func (h *haltedSet) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.ids)
 }
 
 // Halted lists the objects whose data were found corrupt when they were brought up, and those that halted since.
@@ -117,6 +124,11 @@ func (r *Router) work(n *node, urgent bool) {
 	if owes := n.claimed != nil && !n.claimed.stands(); err != nil && (owes || !urgent) && retryable(err) {
 		r.zap.Warn("an object is not served yet, it is tried again", zap.Stringer("object", r.ref(n.id)), zap.Error(err))
 		r.retry(n)
+	} else if n.left {
+		n.left = false
+		if r.left.Add(-1) == 0 {
+			r.zap.Info("all objects of the last life are brought up", zap.Duration("since start", time.Since(r.began)), zap.Int("halted", r.halted.count()))
+		}
 	}
 	r.release(n)
 }

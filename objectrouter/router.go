@@ -36,7 +36,7 @@ type Config struct {
 	CacheSize int           // objects of which memory keeps records though they are not served: 65,536
 	MaxServed int           // objects served at a time before the coldest are rested early: 100,000
 	MaxParked int           // operations that wait for their object: 4,096; KindBusy beyond
-	Workers   int           // objects brought up at a time: 4
+	Workers   int           // objects brought up at a time: 16
 	RestAfter time.Duration // an object untouched so long is rested: 60 s
 	FileLimit uint64        // bytes at which a file becomes a volume: 256 MiB
 }
@@ -57,7 +57,7 @@ func (c *Config) defaults() {
 	set(&c.CacheSize, 65536)
 	set(&c.MaxServed, 100_000)
 	set(&c.MaxParked, 4096)
-	set(&c.Workers, 4)
+	set(&c.Workers, 16)
 	if c.RestAfter <= 0 {
 		c.RestAfter = time.Minute
 	}
@@ -85,6 +85,8 @@ type Router struct {
 	flushes *queue       // objects to flush, because the log needs room
 	lastly  atomic.Int64 // the newest time handed out by stamp
 	nserved atomic.Int64
+	left    atomic.Int64 // objects that the life before left and that are not brought up yet
+	began   time.Time    // when that was begun; set before the workers start
 	halted  haltedSet
 	failed  struct {
 		sync.Mutex

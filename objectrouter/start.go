@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	firstID   = 16 // inode numbers below are the router's: 1 is the root
-	takeBatch = 64 // registry entries taken in one sequence at a start
+	firstID   = 16  // inode numbers below are the router's: 1 is the root
+	takeBatch = 512 // registry entries taken in one sequence at a start
 )
 
 // Start makes the root of a new vPool, takes over this node's own objects under new epochs, and begins to bring them up in
@@ -35,7 +35,10 @@ func (r *Router) Start(ctx context.Context) error {
 	if err != nil {
 		return wrap(op, err)
 	}
+	r.began = begin
+	r.left.Store(int64(len(own)))
 	for _, n := range own {
+		n.left = true
 		r.want(n, false)
 		r.table.unpin(n)
 	}

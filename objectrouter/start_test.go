@@ -16,7 +16,7 @@ func TestStartOrder(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Workers = 1 })
 	r := w.router()
 	var ids []ovs.ObjectID
-	for i := range 150 {
+	for i := range takeBatch + 100 {
 		ids = append(ids, newUser(r).file(t, fmt.Sprint(i)))
 	}
 	gone := newUser(r).file(t, "gone")
@@ -40,6 +40,7 @@ func TestStartOrder(t *testing.T) {
 	before := seqCount(t, w)
 	r = w.router()
 	eventually(t, "the end of all recoveries", func() bool { return r.Served() == len(ids) })
+	eventually(t, "the word that all are brought up", func() bool { return r.left.Load() == 0 })
 	if order[0] != ids[120] || order[1] != ids[7] || order[2] != ids[100] {
 		t.Fatalf("recovered first: %v", order[:3])
 	}

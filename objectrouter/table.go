@@ -27,6 +27,7 @@ type node struct {
 	busy    bool       // somebody changes its state: a worker, CREATE, rest
 	urgent  bool       // it waits for a worker, and somebody for it; each list holds a pin
 	later   bool       // it waits for a worker
+	left    bool       // the life before left it unfinished, and nobody looked at it yet; touched by whoever is busy
 	claimed *entry     // the recovering entry that this process wrote; touched by whoever is busy
 
 	// Guarded by the shard's mu.
