@@ -43,6 +43,7 @@ type Core struct {
 	relieve atomic.Pointer[map[ovs.PoolID]*pool] // whom the log may ask for room
 	full    atomic.Bool                          // the backend has no room for what is in the log
 	closers closers
+	times   times
 
 	missing   []framework.MissingDisk          // disks of the backend whose fragments count as lost
 	health    atomic.Pointer[albaproxy.Health] // the backend's at the last look
@@ -57,7 +58,7 @@ type Core struct {
 // OpenCore builds the core on a directory of fsys. It serves nothing before Start.
 func OpenCore(ctx context.Context, cfg Config, node ovs.NodeID, fsys vfs.FS, dir func(...string) string, groups Groups, log *zap.Logger) (_ *Core, err error) {
 	const op = "storagerouter.OpenCore"
-	c := &Core{cfg: cfg, zap: log, node: node, groups: groups, now: risingClock()}
+	c := &Core{cfg: cfg, zap: log, node: node, groups: groups, now: risingClock(), times: times{last: time.Now()}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.closers.close(context.WithoutCancel(ctx)))
@@ -73,13 +74,16 @@ func OpenCore(ctx context.Context, cfg Config, node ovs.NodeID, fsys vfs.FS, dir
 	if err = c.checkSettings(ctx, fsys, dir("asd")); err != nil {
 		return nil, err
 	}
+	c.times.part("config")
 	if err = c.openBackend(ctx, fsys, dir); err != nil {
 		return nil, err
 	}
 	c.watchRoom()
+	c.times.part("backend")
 	if err = c.openLog(ctx, fsys, dir("log"), known); err != nil {
 		return nil, err
 	}
+	c.times.part("write log")
 	if c.cache, err = pagecache.New(int64(cfg.ReadCache)); err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, "read cache", err)
 	}
@@ -95,6 +99,7 @@ func OpenCore(ctx context.Context, cfg Config, node ovs.NodeID, fsys vfs.FS, dir
 		byID[p.id] = p
 	}
 	c.relieve.Store(&byID)
+	c.times.part("vPools")
 	return c, nil
 }
 
@@ -105,6 +110,7 @@ func (c *Core) Start(ctx context.Context) error {
 			return ovs.E("storagerouter.Start", ovs.KindUnknown, p.cfg.Name, err)
 		}
 	}
+	c.times.part("take-over")
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -44,10 +45,12 @@ func (c *Core) openBackend(ctx context.Context, fsys vfs.FS, dir func(...string)
 		}
 		nsm = append(nsm, g)
 	}
+	c.times.part("backend's groups")
 	s, err := c.openDisks(ctx, fsys, dir)
 	if err != nil {
 		return err
 	}
+	c.times.part("disks")
 	presets := make([]albaproxy.Policy, len(c.cfg.Backend.Presets))
 	for i, p := range c.cfg.Backend.Presets {
 		presets[i] = albaproxy.Policy{K: p.K, M: p.M, C: p.C, X: p.X}
@@ -92,10 +95,18 @@ func (c *Core) openDisks(ctx context.Context, fsys vfs.FS, dir func(...string) s
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, nil, err)
 	}
-	for n := range c.cfg.Backend.ASDs {
+	// All at once: each waits for flushes, which they share where they share a file system.
+	opened, errs := make([]asd.ASD, c.cfg.Backend.ASDs), make([]error, c.cfg.Backend.ASDs)
+	var all sync.WaitGroup
+	for n := range opened {
+		all.Go(func() {
+			opened[n], errs[n] = asd.Open(asd.Options{FS: fsys, Dir: dir("asd", strconv.Itoa(n)), Node: c.node, Keep: asdKeep, Rand: rand.Reader})
+		})
+	}
+	all.Wait()
+	for n, d := range opened {
 		i := strconv.Itoa(n)
-		d, err := asd.Open(asd.Options{FS: fsys, Dir: dir("asd", i), Node: c.node, Keep: asdKeep, Rand: rand.Reader})
-		if err != nil {
+		if err := errs[n]; err != nil {
 			s.errs = append(s.errs, err)
 			c.miss("asd/"+i, err.Error(), "Mend or mount that disk and restart. If it is gone for good, move its directory away and restart: an empty disk takes its place.")
 			continue

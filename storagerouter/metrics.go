@@ -20,6 +20,7 @@ var (
 	descLogUsed    = desc("log_used_bytes", "Bytes of the write log that are not yet on the backend.")
 	descLogFlushes = desc("log_flushes_total", "Flushes (fdatasync) of the write log.")
 	descLogRecords = desc("log_records_total", "Records appended to the write log.")
+	descReplayed   = desc("log_replayed_records_total", "Records of earlier starts that were replayed since this one.")
 	descLogPadded  = desc("log_written_bytes_total", "Bytes written to the write log, headers and padding included.")
 	descServing    = desc("objects_serving", "Objects served by this node.", "vpool")
 	descRecovering = desc("objects_recovering", "Objects whose take-over is under way.", "vpool")
@@ -61,6 +62,7 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	count(descLogFlushes, log.Flushes)
 	count(descLogRecords, log.Records)
 	count(descLogPadded, log.Written)
+	count(descReplayed, log.Replayed)
 	for _, p := range c.n.core.pools {
 		gauge(descServing, float64(p.router.Served()), p.cfg.Name)
 		gauge(descRecovering, float64(p.router.Recovering()), p.cfg.Name)

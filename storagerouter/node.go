@@ -99,6 +99,7 @@ func Open(ctx context.Context, cfg Config, version string, log *zap.Logger) (_ *
 	if err != nil {
 		return nil, ovs.E(op, ovs.KindUnknown, "raft", err)
 	}
+	raftTook := time.Since(n.started)
 	n.closers.add("raft", func(context.Context) error { return raft.Close() })
 	if n.core, err = OpenCore(ctx, n.cfg, n.dir.node, fsys, n.dir.path, raft, log); err != nil {
 		return nil, err
@@ -111,6 +112,7 @@ func Open(ctx context.Context, cfg Config, version string, log *zap.Logger) (_ *
 		return nil, err
 	}
 	n.ready.Store(true)
+	log.Info("ready", append([]zap.Field{zap.Duration("raft", raftTook)}, append(n.core.times.fields, zap.Duration("all", time.Since(n.started)))...)...)
 	return n, nil
 }
 
