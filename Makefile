@@ -15,7 +15,7 @@ PROOFTIME ?= 120m
 BLACKOUT ?=
 SOAK     ?=
 
-.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-blackout proof-soak proof-fresh clean
+.PHONY: all build run test unit lint deps deps-system bench fuzz system proof-crash proof-powercut proof-blackout proof-soak proof-start proof-fresh clean
 
 all: build
 
@@ -74,6 +74,11 @@ proof-blackout: deps-system
 # An hour under load, and what it leaves; leaves docs/proof/soak.md. Shorter: SOAK="-soak.time 10m".
 proof-soak: deps build
 	$(GO) test -tags proof -count=1 -timeout 120m -v ./tests/soak $(SOAK)
+
+# From exec to the first answers, after a clean stop and after kill -9 with a full log; leaves docs/proof/start.md. A run that was
+# cut off is continued. It takes 20 GiB of disk under TMPDIR and is root's: it mounts.
+proof-start: deps build
+	$(GO) test -tags proof -count=1 -timeout $(PROOFTIME) -v ./tests/start $(PROOF)
 
 # Power cuts in process, planted mistakes first; leaves docs/proof/powercut.md. A run that was cut off is continued. At full
 # size: make proof-powercut PROOF="-powercut.cuts 10000 -powercut.real 2000 -powercut.each 20"

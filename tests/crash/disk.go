@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 
 	"ovs/tests/oracle"
@@ -73,6 +74,21 @@ func (d *Disk) Verify(ctx context.Context, cn *nfsclient.Conn) error {
 		if err := d.Table.Recovered(off/oracle.Sector, b); err != nil {
 			return fmt.Errorf("%s: %w", d.Name, err)
 		}
+	}
+	return nil
+}
+
+// ReadSome reads 4 KiB somewhere after a start, and holds them against what may have survived.
+func (d *Disk) ReadSome(ctx context.Context, cn *nfsclient.Conn, rnd *rand.Rand) error {
+	var b [4096]byte
+	first := 8 * rnd.Int64N(d.Table.Sectors()/8)
+	f := nfsclient.File{Conn: cn, Handle: d.handle, Context: ctx}
+	_, err := f.ReadAt(b[:], first*oracle.Sector)
+	if err == nil || errors.Is(err, io.EOF) {
+		err = d.Table.Recovered(first, b[:])
+	}
+	if err != nil {
+		return fmt.Errorf("%s: sector %d: %w", d.Name, first, err)
 	}
 	return nil
 }

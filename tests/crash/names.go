@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 
 	"ovs/tests/oracle/nfsclient"
 )
@@ -52,17 +53,9 @@ func (d *Dir) Verify(ctx context.Context, c *nfsclient.Client) error {
 	}
 	found := map[string][]byte{}
 	for _, e := range entries {
-		h, a, err := c.Lookup(ctx, d.handle, e.Name)
+		b, err := d.read(ctx, c, e.Name, e.FileID)
 		if err != nil {
 			return fmt.Errorf("%s/%s is listed, but: %w", d.Name, e.Name, err)
-		}
-		if a.FileID != e.FileID {
-			return fmt.Errorf("%s/%s: fileid %d in the list, %d by LOOKUP", d.Name, e.Name, e.FileID, a.FileID)
-		}
-		b := make([]byte, a.Size)
-		f := nfsclient.File{Conn: c.Conn(0), Handle: h, Context: ctx}
-		if _, err := f.ReadAt(b, 0); err != nil {
-			return fmt.Errorf("%s/%s: %w", d.Name, e.Name, err)
 		}
 		if _, twice := found[e.Name]; twice {
 			return fmt.Errorf("%s/%s is listed twice", d.Name, e.Name)
@@ -78,6 +71,21 @@ func (d *Dir) Verify(ctx context.Context, c *nfsclient.Client) error {
 		return fmt.Errorf("directory %s: %w", d.Name, err)
 	}
 	return nil
+}
+
+// read gives what a file holds, looked up by its name. id is its number, 0 where that is not known.
+func (d *Dir) read(ctx context.Context, c *nfsclient.Client, name string, id uint64) ([]byte, error) {
+	h, a, err := c.Lookup(ctx, d.handle, name)
+	if err != nil {
+		return nil, err
+	}
+	if id != 0 && a.FileID != id {
+		return nil, fmt.Errorf("fileid %d in the list, %d by LOOKUP", id, a.FileID)
+	}
+	b := make([]byte, a.Size)
+	f := nfsclient.File{Conn: c.Conn(0), Handle: h, Context: ctx}
+	_, err = f.ReadAt(b, 0)
+	return b, err
 }
 
 func differ(found map[string][]byte, want map[string]uint64) error {
@@ -114,17 +122,47 @@ func (d *Dir) Work(ctx context.Context, l *Load, rnd *rand.Rand) error {
 	return nil
 }
 
+// Renew gives n files new contents, one after the other. What is not there yet is made.
+func (d *Dir) Renew(ctx context.Context, l *Load, n int) error {
+	for i := range n {
+		name := fmt.Sprintf("file-%d", i)
+		for last := d.last; d.last == last; { // made, or emptied, then filled
+			d.then = maps.Clone(d.now)
+			step := d.fill
+			if _, exists := d.now[name]; !exists {
+				step = d.create
+			}
+			if err := step(ctx, l, name); err != nil {
+				return fmt.Errorf("%s/%s: %w", d.Name, name, err)
+			}
+			d.now, d.then = d.then, nil
+			l.Counts.Names.Add(1)
+		}
+	}
+	return nil
+}
+
+// ReadSome reads one file, by its name, and holds it against the model.
+func (d *Dir) ReadSome(ctx context.Context, c *nfsclient.Client, rnd *rand.Rand) error {
+	names := slices.Sorted(maps.Keys(d.now))
+	name := names[rnd.IntN(len(names))]
+	b, err := d.read(ctx, c, name, 0)
+	if err == nil && !bytes.Equal(b, content(d.now[name])) {
+		err = errors.New("it holds other bytes")
+	}
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", d.Name, name, err)
+	}
+	return nil
+}
+
 // one does one operation, and to d.then what it does.
 func (d *Dir) one(ctx context.Context, l *Load, rnd *rand.Rand, name, other string) error {
 	c := l.Client
 	_, exists := d.now[name]
 	switch n := rnd.IntN(10); {
 	case !exists:
-		d.then[name] = 0
-		return l.named(ctx, nfsclient.StatusExist, func() error {
-			_, _, err := c.Create(ctx, d.handle, name, nfsclient.Guarded, 0)
-			return err
-		})
+		return d.create(ctx, l, name)
 	case n < 5:
 		return d.fill(ctx, l, name)
 	case n < 8 && name != other:
@@ -158,6 +196,14 @@ func (l *Load) named(ctx context.Context, done uint32, f func() error) error {
 			return err
 		}
 	}
+}
+
+func (d *Dir) create(ctx context.Context, l *Load, name string) error {
+	d.then[name] = 0
+	return l.named(ctx, nfsclient.StatusExist, func() error {
+		_, _, err := l.Client.Create(ctx, d.handle, name, nfsclient.Guarded, 0)
+		return err
+	})
 }
 
 // fill gives an empty file its content by one stable WRITE, which is one log record; a full one is emptied by one SETATTR.
