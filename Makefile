@@ -44,7 +44,7 @@ test: deps build lint unit
 # it, so they run once more without.
 unit:
 	CGO_ENABLED=1 $(GO) test -race -timeout 14m ./...
-	$(GO) test -run 'EveryCall|Exhaust' ./albaproxy ./volumedriver ./filedriver
+	$(GO) test -run 'Every.*Call|Exhaust' ./dtl ./albaproxy ./volumedriver ./filedriver
 
 clean:
 	rm -rf bin

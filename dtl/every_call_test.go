@@ -4,19 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"ovs"
+	"ovs/internal/exhaust"
 	"ovs/internal/vfs"
 )
 
@@ -32,29 +28,27 @@ func TestEveryDiskCall(t *testing.T) {
 	written := []vfs.Op{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpDatasync, vfs.OpRename, vfs.OpMkdir}
 	for _, m := range []struct {
 		name string
+		span exhaust.Span
 		ops  []vfs.Op
 		rule vfs.Rule
 	}{
-		{"EIO", []vfs.Op{""}, vfs.Rule{Err: syscall.EIO, Times: 1}},
-		{"EIO for ever", []vfs.Op{""}, vfs.Rule{Err: syscall.EIO}},
-		{"ENOSPC", written, vfs.Rule{Err: syscall.ENOSPC, Times: 1}},
-		{"ENOSPC for ever", []vfs.Op{vfs.OpCreate, vfs.OpWrite}, vfs.Rule{Err: syscall.ENOSPC}},
-		{"reads fail for ever", []vfs.Op{vfs.OpRead}, vfs.Rule{Err: syscall.EIO}},
-		{"short", []vfs.Op{vfs.OpRead, vfs.OpWrite}, vfs.Rule{Err: syscall.EIO, Short: true, Times: 1}},
-		{"late", append(written, vfs.OpRemove, vfs.OpSyncDir, vfs.OpLock), vfs.Rule{Err: syscall.EIO, Late: true, Times: 1}},
-		{"slow", []vfs.Op{""}, vfs.Rule{Delay: 10 * time.Second, Times: 1}},
+		{"EIO", exhaust.Once, []vfs.Op{""}, vfs.Rule{Err: syscall.EIO}},
+		{"EIO for ever", exhaust.Ever, []vfs.Op{""}, vfs.Rule{Err: syscall.EIO}},
+		{"ENOSPC", exhaust.Once, written, vfs.Rule{Err: syscall.ENOSPC}},
+		{"ENOSPC for ever", exhaust.Ever, []vfs.Op{vfs.OpCreate, vfs.OpWrite}, vfs.Rule{Err: syscall.ENOSPC}},
+		{"reads fail for ever", exhaust.Ever, []vfs.Op{vfs.OpRead}, vfs.Rule{Err: syscall.EIO}},
+		{"short", exhaust.Once, []vfs.Op{vfs.OpRead, vfs.OpWrite}, vfs.Rule{Err: syscall.EIO, Short: true}},
+		{"late", exhaust.Once, append(written, vfs.OpRemove, vfs.OpSyncDir, vfs.OpLock), vfs.Rule{Err: syscall.EIO, Late: true}},
+		{"slow", exhaust.Once, []vfs.Op{""}, vfs.Rule{Delay: 10 * time.Second}},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			plays := 0
+			plays := uint64(0)
 			for _, op := range m.ops {
-				for hit := true; hit && !t.Failed(); {
-					r := m.rule
-					r.Op = op
-					hit = play(t, r, uint64(plays))
-					m.rule.Skip++
+				m.rule.Op = op
+				exhaust.Run(t, m.span, func(t *testing.T, c *exhaust.Call) {
+					play(t, c, m.span, m.rule, plays)
 					plays++
-				}
-				m.rule.Skip = 0
+				})
 			}
 			t.Log(plays, "plays")
 		})
@@ -64,8 +58,9 @@ func TestEveryDiskCall(t *testing.T) {
 // history is one play.
 type history struct {
 	t       *testing.T
-	rule    vfs.Rule
-	disk    *tally
+	rule    vfs.Rule // what goes wrong
+	lasting bool     // and for ever
+	disk    *exhaust.FS
 	objects []*written
 
 	mu      sync.Mutex // guards the objects while a log runs
@@ -88,30 +83,23 @@ type written struct {
 	halted  bool           // this start did not give all of it: its owner does not go on
 }
 
-// play plays the history once and tells whether a call went wrong.
-func play(t *testing.T, rule vfs.Rule, seed uint64) (hit bool) {
-	synctest.Test(t, func(t *testing.T) {
-		crash := vfs.NewCrash(seed)
-		fault := vfs.NewFault(crash, rand.New(rand.NewPCG(seed, 1)), nil, rule)
-		h := &history{t: t, rule: rule, disk: &tally{FS: fault}, objects: []*written{
-			{ref: ovs.Ref{Pool: 3, Object: 1}, sizes: []int{16 << 10, 5000, 0, 9000}},
-			{ref: ovs.Ref{Pool: 3, Object: 2}, sizes: []int{100, 0, 512}, lazy: true},
-			{ref: ovs.Ref{Pool: 4, Object: 1}, sizes: []int{4096, 512}, urgent: true},
-		}}
-		for _, o := range h.objects {
-			o.next = 1
-		}
-		h.life(12)
-		h.life(6)
-		hit = len(fault.Hits()) > 0
-		h.rule, h.disk = vfs.Rule{}, &tally{FS: crash.Cut()}
-		h.life(6)
-		h.life(0)
-		if t.Failed() {
-			t.Logf("with %+v", rule)
-		}
-	})
-	return hit
+// play plays the history once.
+func play(t *testing.T, c *exhaust.Call, span exhaust.Span, rule vfs.Rule, seed uint64) {
+	crash := vfs.NewCrash(seed)
+	h := &history{t: t, rule: rule, lasting: span == exhaust.Ever, disk: exhaust.Disk(crash, c, rule), objects: []*written{
+		{ref: ovs.Ref{Pool: 3, Object: 1}, sizes: []int{16 << 10, 5000, 0, 9000}},
+		{ref: ovs.Ref{Pool: 3, Object: 2}, sizes: []int{100, 0, 512}, lazy: true},
+		{ref: ovs.Ref{Pool: 4, Object: 1}, sizes: []int{4096, 512}, urgent: true},
+	}}
+	for _, o := range h.objects {
+		o.next = 1
+	}
+	h.life(12)
+	h.life(6)
+	c.Heal()
+	h.rule, h.lasting, h.disk = vfs.Rule{}, false, exhaust.Disk(crash.Cut(), c, vfs.Rule{})
+	h.life(6)
+	h.life(0)
 }
 
 // life is one start of the log: open, check, so many rounds of work, close.
@@ -145,7 +133,7 @@ func (h *history) life(rounds int) {
 }
 
 func (h *history) gone() {
-	if n := h.disk.open.Load(); n != 0 {
+	if n := h.disk.Open(); n != 0 {
 		h.t.Errorf("%d files are left open", n)
 	}
 }
@@ -166,7 +154,7 @@ func (h *history) replay(l *Log, o *written) {
 	o.epoch++
 	o.failed, o.halted = false, false
 	last, err := h.readAll(l, o)
-	if err != nil && h.rule.Times == 1 {
+	if err != nil && !h.lasting {
 		h.injected("Replay", err)
 		last, err = h.readAll(l, o)
 	}
@@ -176,7 +164,7 @@ func (h *history) replay(l *Log, o *written) {
 	case err == nil:
 		o.done, o.next = last, last+1
 		l.Release(o.ref, o.released)
-	case h.rule.Err == nil || h.rule.Times == 1:
+	case h.rule.Err == nil || !h.lasting:
 		h.t.Errorf("%v: %v", o.ref, err)
 	default: // a disk that is read no more: named as damaged, or the cause told
 		o.halted = true
@@ -236,7 +224,7 @@ func (h *history) append(l *Log, o *written) bool {
 	r.Admitted = func(_ *ovs.Record, err error) { admitted <- err }
 	if !l.Admit(r) {
 		if err := <-admitted; err != nil {
-			if h.rule.Times == 0 && h.rule.Err != nil && ovs.Is(err, ovs.KindBusy) {
+			if h.lasting && ovs.Is(err, ovs.KindBusy) {
 				return false // the log cannot grow, and there is no room in what it has
 			}
 			h.refused(l, fmt.Sprintf("Admit of record %d of %v", o.next, o.ref), err)
@@ -312,48 +300,4 @@ func (h *history) sync(l *Log) bool {
 		}
 	}
 	return true
-}
-
-// tally counts what is open on a disk.
-type tally struct {
-	vfs.FS
-	open atomic.Int64
-}
-
-type talliedFile struct {
-	vfs.File
-	d *tally
-}
-
-type talliedLock struct {
-	io.Closer
-	d *tally
-}
-
-func (d *tally) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	f, err := d.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	d.open.Add(1)
-	return talliedFile{f, d}, nil
-}
-
-func (d *tally) Lock(name string) (io.Closer, error) {
-	l, err := d.FS.Lock(name)
-	if err != nil {
-		return nil, err
-	}
-	d.open.Add(1)
-	return talliedLock{l, d}, nil
-}
-
-func (f talliedFile) Close() error {
-	f.d.open.Add(-1)
-	return f.File.Close()
-}
-
-func (l talliedLock) Close() error {
-	l.d.open.Add(-1)
-	return l.Closer.Close()
 }

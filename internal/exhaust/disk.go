@@ -16,7 +16,7 @@ type FS struct {
 }
 
 // Disk makes calls on inner go wrong as the rule says: rule.Op and rule.Path choose those that count; Skip and Times are
-// c's. One disk for each Call.
+// c's. A disk that is made after Heal is sound.
 func Disk(inner vfs.FS, c *Call, rule vfs.Rule) *FS {
 	rule.Skip, rule.Times = c.at, 1
 	if c.span == Ever {
@@ -26,6 +26,9 @@ func Disk(inner vfs.FS, c *Call, rule vfs.Rule) *FS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.faults = append(c.faults, f)
+	if c.healed {
+		f.Clear()
+	}
 	return &FS{FS: f}
 }
 

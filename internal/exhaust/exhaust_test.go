@@ -67,6 +67,10 @@ func TestDisk(t *testing.T) {
 		if err := f.Close(); err != nil || d.Open() != 0 {
 			t.Error(err, d.Open())
 		}
+		late := Disk(vfs.NewCrash(2), c, vfs.Rule{Err: syscall.EIO})
+		if err := late.MkdirAll("d", 0o755); err != nil {
+			t.Error("a disk made after Heal:", err)
+		}
 	})
 	if n != 3 {
 		t.Errorf("%d plays, want 3", n)
