@@ -34,7 +34,10 @@ func Sum(file string) (string, error) {
 type Log struct{ file string }
 
 // Of is the log of the proof of that name.
-func Of(name string) Log { return Log{filepath.Join(Root(), ".cache", "proof", name+".json")} }
+func Of(name string) Log { return At(filepath.Join(Root(), ".cache", "proof", name+".json")) }
+
+// At is the log in that file.
+func At(file string) Log { return Log{file} }
 
 // Load reads what earlier runs have saved; false where that is nothing, or nothing that state can hold.
 func (l Log) Load(state any) (bool, error) {
