@@ -246,6 +246,9 @@ func FuzzRecords(f *testing.F) {
 		if list, err := decodeDropped(key, value); err == nil && !bytes.Equal(encodeDropped(list), value) {
 			t.Fatalf("dropped %x", value)
 		}
+		if n, err := decodeEpoch(value); err == nil && !bytes.Equal(binary.BigEndian.AppendUint64(nil, n), value) {
+			t.Fatalf("epoch %x", value)
+		}
 		parseLeftKey(key)
 		parseObjectKey(key)
 	})

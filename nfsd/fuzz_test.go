@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -53,6 +54,40 @@ func FuzzArgs(f *testing.F) {
 		c.as(0, 0)
 		fh := nfsv3.NfsFh3{Data: k.append(nil, ovs.Ref{Pool: 7, Object: ovs.ObjectID(object % 6)})}
 		answer(t, append(c.record(nfsNumber, 3, uint32(proc%22), &nfsv3.Getattr3args{Object: fh}), args...))
+	})
+}
+
+// FuzzPortmap gives one datagram to the portmapper. It is answered under its XID with a reply whose header decodes, or not
+// at all, and nothing is kept.
+func FuzzPortmap(f *testing.F) {
+	for v := uint32(2); v <= 4; v++ {
+		for proc := range uint32(11) {
+			f.Add(rpcCall(f, pmapNumber, v, proc, nfsNumber, 3, protoTCP, 0))
+			f.Add(rpcCall(f, pmapNumber, v, proc, nfsNumber, 3, "udp", "0.0.0.0.0.111", "owner"))
+		}
+	}
+	f.Add(rpcCall(f, 400000, 1, 0))
+	p := &Portmap{conf: PortmapConfig{Addr: netip.IPv4Unspecified(), Allow: Loopback}, entry: []mapping{{nfsNumber, nfsVersion, false, 2049}}}
+	cfg := Config{Key: testKey, MaxConns: 64, AllBytes: 1 << 20, Readers: 1, Changers: 1}
+	if err := cfg.fill(); err != nil {
+		f.Fatal(err)
+	}
+	p.engine.init(cfg, p.programs())
+	f.Fuzz(func(t *testing.T, rec []byte) {
+		if len(rec) > 2048 { // of the buffer for datagrams
+			return
+		}
+		c := p.calls.Get().(*call)
+		if c.receive(rec, netip.AddrFrom4([4]byte{127, 0, 0, 1}), time.Now()) && len(c.out.b) > 4 {
+			xid, _, rest := parseReply(t, c.out.b[4:])
+			if xid != binary.BigEndian.Uint32(rec) || len(rest)%4 != 0 {
+				t.Errorf("reply %x to %x", c.out.b[4:], rec)
+			}
+		}
+		c.free()
+		if p.bytes.used.Load() != 0 {
+			t.Error("buffers are still out")
+		}
 	})
 }
 

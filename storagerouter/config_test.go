@@ -103,3 +103,47 @@ func TestSize(t *testing.T) {
 		}
 	}
 }
+
+// FuzzConfig: no file of settings harms, and what is accepted is printed as a file that says the same.
+func FuzzConfig(f *testing.F) {
+	c := DefaultConfig()
+	text, err := c.YAML()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(text))
+	f.Add([]byte("log_size: 4 GiB\nbackend: {asds: 3, presets: [{k: 1, m: 1, c: 2, x: 6}]}\n"))
+	f.Add([]byte("vpools: [{name: a}, {name: b, squash: all, volumes: ['*.raw']}]\nrest_after: 60s\n"))
+	dir := f.TempDir()
+	load := func(t *testing.T, text []byte) (c Config, err error) {
+		file := filepath.Join(dir, "ovs.yaml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c = DefaultConfig()
+		if err = LoadConfig(&c, file); err == nil {
+			err = c.Validate()
+		}
+		if err != nil && !ovs.Is(err, ovs.KindInvalid) {
+			t.Errorf("refused with %v", err)
+		}
+		return c, err
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := load(t, text)
+		if err != nil {
+			return
+		}
+		first, err := c.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err = load(t, []byte(first))
+		if err != nil {
+			t.Fatalf("%v: what was accepted is refused:\n%s", err, first)
+		}
+		if again, err := c.YAML(); err != nil || again != first {
+			t.Fatalf("read back differs (%v):\n%s\n---\n%s", err, first, again)
+		}
+	})
+}

@@ -64,3 +64,40 @@ func TestBad(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReader: whatever is asked of whatever bytes, what is given is from there, in order; bad is bad for ever and gives zeros.
+func FuzzReader(f *testing.F) {
+	f.Add(record(), []byte{0, 1, 2, 3, 4, 4, 9})
+	f.Add([]byte{0x80, 0}, []byte{4})
+	f.Fuzz(func(t *testing.T, b, asks []byte) {
+		r := Of(b)
+		for _, ask := range asks {
+			left, bad := r.Left(), r.Bad()
+			var v, size uint64
+			switch ask % 6 {
+			case 0:
+				v, size = uint64(r.Uint8()), 1
+			case 1:
+				v, size = uint64(r.Uint16()), 2
+			case 2:
+				v, size = uint64(r.Uint32()), 4
+			case 3:
+				v, size = r.Uint64(), 8
+			case 4:
+				v = r.Uvarint()
+				size = uint64(len(binary.AppendUvarint(nil, v)))
+			case 5:
+				size = uint64(ask) << (ask % 64)
+				if got := r.Take(size); uint64(len(got)) == size && !r.Bad() && !bytes.Equal(got, b[len(b)-left:][:size]) {
+					t.Fatalf("%x is not what stands there", got)
+				}
+			}
+			switch {
+			case r.Bad() && (v != 0 || r.Left() != 0 || r.End()), bad && !r.Bad():
+				t.Fatalf("ask %d of a bad reader: %d, %d left", ask, v, r.Left())
+			case !r.Bad() && uint64(left-r.Left()) != size:
+				t.Fatalf("ask %d took %d bytes, not %d", ask, left-r.Left(), size)
+			}
+		}
+	})
+}

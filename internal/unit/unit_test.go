@@ -57,3 +57,15 @@ func TestChunkNames(t *testing.T) {
 		}
 	}
 }
+
+// FuzzChunk: a chunk has one name, and no other name is a chunk's.
+func FuzzChunk(f *testing.F) {
+	f.Add(Chunk{Object: 5, N: 1, Epoch: 2, Record: 3}.Name())
+	f.Add("5/1-2-3x")
+	f.Add("05/1-2-3")
+	f.Fuzz(func(t *testing.T, name string) {
+		if c, ok := ParseChunk(name); ok && c.Name() != name {
+			t.Errorf("%q is taken for %q", name, c.Name())
+		}
+	})
+}
