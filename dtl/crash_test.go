@@ -161,7 +161,7 @@ func (w *world) live() error {
 		return errors.Join(fmt.Errorf("start %d after %d", l.start, w.start), l.Close())
 	}
 	w.start = l.start
-	if l.damageAll || len(l.damage) > 0 {
+	if l.doubted != 0 || len(l.damage) > 0 {
 		err = errors.Join(errors.New("a cut was taken for damage"), l.Close())
 		return err
 	}

@@ -286,9 +286,22 @@ func TestDamageOfNobodyKnowsWhom(t *testing.T) {
 				b.l.Release(logtest.Ref(3), number)
 			}
 			b.l.Release(logtest.Ref(1), 100)
-			b.kill()
-			b.open()
-			b.wantCorrupt(1)
+			for number := ovs.RecordNo(1); number <= 3; number++ {
+				b.write(4, number)
+			}
+			b.write(2, 2)
+			for range 2 {
+				b.kill()
+				b.open()
+				b.wantCorrupt(1)
+				b.want(4, 3) // all of it was appended behind the damage
+				// Of object 2 record 1 is missing, unless the backend has it.
+				b.wantCorrupt(2)
+				n := 0
+				if err := b.l.Replay(logtest.Ref(2), 1, func(*ovs.Record) error { n++; return nil }); n != 1 || err != nil {
+					t.Fatalf("%d records behind the damage, %v", n, err)
+				}
+			}
 		})
 	}
 }

@@ -108,8 +108,8 @@ type Log struct {
 	dirty    int64     // bytes of batches not yet flushed
 	asked    time.Time // when Relieve was last called
 
-	damage    map[ovs.Ref]ovs.RecordNo // the highest record that is known to be damaged
-	damageAll bool                     // something was lost, and nobody knows whose
+	damage  map[ovs.Ref]ovs.RecordNo // the highest record that is known to be damaged
+	doubted uint32                   // the last generation in which something was lost, and nobody knows whose; 0: none
 
 	failed  error
 	closing bool // nothing is accepted any more; the flusher ends when nothing is left

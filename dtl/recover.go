@@ -259,7 +259,9 @@ func (l *Log) judge(g *segment, s *scan, mark uint32) {
 		for _, x := range h.hit {
 			l.damage[x.ref] = max(l.damage[x.ref], x.number)
 		}
-		l.damageAll = l.damageAll || h.unknown
+		if h.unknown {
+			l.doubted = max(l.doubted, g.gen)
+		}
 	}
 }
 
@@ -290,7 +292,7 @@ func (l *Log) adopt(g *segment, s *scan, last bool) {
 			h.recall(at)
 		}
 	}
-	if l.damageAll && g.damaged {
+	if l.doubted != 0 && g.damaged {
 		g.holders++ // nobody can say when it is no longer needed
 	}
 	if last {

@@ -121,10 +121,10 @@ func (x *source) pick(all []found, r ovs.Ref, after ovs.RecordNo) ([]found, erro
 func (l *Log) sourcesOf(r ovs.Ref, after ovs.RecordNo) (all []source, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if d, ok := l.damage[r]; l.damageAll || ok && d > after {
+	o := l.objects[r]
+	if d, ok := l.damage[r]; ok && d > after || l.doubted != 0 && !o.behind(l.doubted, after) {
 		return nil, ovs.E("dtl.Replay", ovs.KindCorrupt, r, nil)
 	}
-	o := l.objects[r]
 	if o == nil {
 		return nil, nil
 	}
@@ -143,6 +143,22 @@ func (l *Log) sourcesOf(r ovs.Ref, after ovs.RecordNo) (all []source, err error)
 		}
 	}
 	return all, nil
+}
+
+// behind tells whether all records above after stand behind a generation, the first of them too: numbers rise, so what stood
+// in that generation or before it had a lower one. mu is held.
+func (o *object) behind(gen uint32, after ovs.RecordNo) bool {
+	if o == nil {
+		return false
+	}
+	first := false
+	for _, h := range o.holds {
+		if h.hi > after && h.seg.gen <= gen {
+			return false
+		}
+		first = first || h.lo <= after+1 && h.hi > after
+	}
+	return first
 }
 
 // readFrames reads the frames of a sealed segment back from its index.
