@@ -195,18 +195,34 @@ func status(err error) uint32 {
 	return 0
 }
 
-var vmRSS = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
-
 // rss is the memory of the server in MiB.
 func rss(t *testing.T, p *daemon.Process) int {
+	t.Helper()
+	return memory(t, p, "VmRSS")
+}
+
+// peak is the most that it was since peakFrom.
+func peak(t *testing.T, p *daemon.Process) int {
+	t.Helper()
+	return memory(t, p, "VmHWM")
+}
+
+func peakFrom(t *testing.T, p *daemon.Process) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func memory(t *testing.T, p *daemon.Process, line string) int {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vmRSS.FindSubmatch(text)
+	m := regexp.MustCompile(line + `:\s+(\d+) kB`).FindSubmatch(text)
 	if m == nil {
-		t.Fatalf("no VmRSS in\n%s", text)
+		t.Fatalf("no %s in\n%s", line, text)
 	}
 	n, err := strconv.Atoi(string(m[1]))
 	if err != nil {

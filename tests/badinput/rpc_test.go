@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,8 +22,8 @@ var be = binary.BigEndian
 // bystander is a client that writes and reads all the time and must never see an error.
 type bystander struct {
 	stop, done chan struct{}
-	rounds     int
-	err        error
+	rounds     atomic.Int64
+	err        error // valid after done
 }
 
 func watch(t *testing.T, p *daemon.Process) *bystander {
@@ -37,14 +38,14 @@ func watch(t *testing.T, p *daemon.Process) *bystander {
 	go func() {
 		defer close(b.done)
 		out, in := make([]byte, 64<<10), make([]byte, 64<<10)
-		for ; b.err == nil; b.rounds++ {
+		for n := int64(0); b.err == nil; n = b.rounds.Add(1) {
 			select {
 			case <-b.stop:
 				return
 			default:
 			}
-			off := int64(b.rounds%64) << 16
-			noise(out, int64(b.rounds))
+			off := n % 64 << 16
+			noise(out, n)
 			if _, b.err = f.WriteAt(out, off); b.err != nil {
 				return
 			}
@@ -56,13 +57,23 @@ func watch(t *testing.T, p *daemon.Process) *bystander {
 	return b
 }
 
-// unharmed ends the bystander.
+// unharmed ends the bystander, once it has done some work.
 func (b *bystander) unharmed(t *testing.T) {
 	t.Helper()
+	limit := time.After(30 * time.Second)
+	for tick := time.Tick(10 * time.Millisecond); b.rounds.Load() < 10; {
+		select {
+		case <-tick:
+			continue
+		case <-b.done:
+		case <-limit:
+		}
+		break
+	}
 	close(b.stop)
 	<-b.done
-	if b.err != nil || b.rounds < 10 {
-		t.Errorf("another client did %d rounds, then %v", b.rounds, b.err)
+	if n := b.rounds.Load(); b.err != nil || n < 10 {
+		t.Errorf("another client did %d rounds, then %v", n, b.err)
 	}
 }
 
@@ -230,6 +241,69 @@ func TestSlowAndHuge(t *testing.T) {
 		_ = c.Close() // the server may have hung up
 	}
 	b.unharmed(t)
+	stop(t, p)
+}
+
+// TestSmallRecords: hundreds of thousands of records of at most a hundred bytes, over most connections that the server takes,
+// from clients half of which take no answer, cost it little more than a buffer for each connection; so do records that
+// announce a MiB, or go on for ever in pieces, and of which a hundred bytes come.
+func TestSmallRecords(t *testing.T) {
+	t.Parallel()
+	p := start(t, fresh(t))
+	b := watch(t, p)
+	const conns, rounds, each = 200, 500, 4
+	var flood []byte
+	for _, rec := range [...][]byte{
+		call(100003, 3, 0),
+		call(100003, 3, 1, 255, 255, 255, 255), // a handle of 4 GiB
+		call(100003, 3, 7, append(be.AppendUint32(nil, 32), make([]byte, 56)...)...), // a forged handle
+		call(100003, 3, 6, be.AppendUint32(make([]byte, 48), 1<<32-1)...),            // a READ of 4 GiB
+	} {
+		flood = append(flood, record(rec)...)
+	}
+	if len(flood) > each*100+100 {
+		t.Fatalf("the records have %d bytes", len(flood))
+	}
+	before := rss(t, p)
+	peakFrom(t, p)
+	var wg sync.WaitGroup
+	for i := range conns {
+		c := dial(t, p)
+		if i%2 == 0 {
+			wg.Go(func() { _, _ = io.Copy(io.Discard, c) }) // until it is closed
+		}
+		wg.Go(func() {
+			if i%2 == 0 {
+				defer c.Close()
+			}
+			_ = c.SetWriteDeadline(time.Now().Add(20 * time.Second)) // else it would wait for us to read
+			for range rounds {
+				if _, err := c.Write(flood); err != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	small := peak(t, p)
+	for i := range conns / 2 {
+		mark := uint32(1<<20 + 100)
+		if i%2 == 0 {
+			mark |= 1 << 31
+		}
+		if _, err := dial(t, p).Write(append(be.AppendUint32(nil, mark), make([]byte, 100)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.unharmed(t)
+	after := peak(t, p)
+	t.Logf("memory: %d MiB before, at most %d MiB under %d small records, %d MiB with announced ones", before, small, conns*rounds*each, after)
+	if small-before > 96 {
+		t.Errorf("memory grew from %d to %d MiB", before, small)
+	}
+	if after-before > 130 {
+		t.Errorf("memory grew from %d to %d MiB for %d KiB", before, after, conns/2*100>>10)
+	}
 	stop(t, p)
 }
 
