@@ -48,6 +48,7 @@ func FuzzOpen(f *testing.F) {
 		names = append(names, slotName(i))
 	}
 	f.Add([]byte{1, 0, 16, 200, 4})
+	f.Add([]byte{5, 0, 16, 200, 4}) // in the segment that has no index yet
 	f.Add([]byte{0, 0, 0, 20, 4, 0, 0, 16, 20, 4})
 	f.Add([]byte{1, 0, 0, 9, 1, 1, 0, 16, 9, 1, 2, 0, 0, 0, 255})
 	f.Fuzz(func(t *testing.T, edits []byte) {

@@ -145,20 +145,10 @@ func (l *Log) sourcesOf(r ovs.Ref, after ovs.RecordNo) (all []source, err error)
 	return all, nil
 }
 
-// behind tells whether all records above after stand behind a generation, the first of them too: numbers rise, so what stood
-// in that generation or before it had a lower one. mu is held.
+// behind tells whether the first record above after stands behind a generation. Numbers rise, so what was lost in that
+// generation or before it had a lower one. mu is held.
 func (o *object) behind(gen uint32, after ovs.RecordNo) bool {
-	if o == nil {
-		return false
-	}
-	first := false
-	for _, h := range o.holds {
-		if h.hi > after && h.seg.gen <= gen {
-			return false
-		}
-		first = first || h.lo <= after+1 && h.hi > after
-	}
-	return first
+	return o != nil && slices.ContainsFunc(o.holds, func(h hold) bool { return h.seg.gen > gen && h.lo <= after+1 && h.hi > after })
 }
 
 // readFrames reads the frames of a sealed segment back from its index.

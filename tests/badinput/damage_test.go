@@ -330,6 +330,12 @@ func TestCorruptLog(t *testing.T) {
 				t.Errorf("status names what is halted: %v (%v)\n%s", said, err, out)
 			}
 			whole(t, c, "beside the damage", w.served...)
+			for _, k := range w.lost {
+				last, got := k.pieces-1, make([]byte, piece)
+				if n, err := k.open(t, c).ReadAt(got, int64(last)*piece); n > 0 && !bytes.Equal(got, k.piece(last)) {
+					t.Errorf("%d bytes of a write that was cut off are served (%v)", n, err)
+				}
+			}
 			writeAll(t, c, w.lost)
 			fresh := known{"new", 3, 4}
 			writeAll(t, c, []known{fresh})
