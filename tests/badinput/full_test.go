@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,14 +19,14 @@ import (
 	"ovs/tests/oracle/nfsclient"
 )
 
-// smallDisk is a disk of 1.25 GiB, mounted where only this test sees it.
-func smallDisk(t *testing.T) string {
+// smallDisk is a disk mounted where only this test sees it.
+func smallDisk(t *testing.T, size int64) string {
 	t.Helper()
 	dir := t.TempDir()
 	image, at := filepath.Join(dir, "disk.img"), filepath.Join(dir, "disk")
 	f, err := os.Create(image)
 	if err == nil {
-		err = errors.Join(f.Truncate(1280<<20), f.Close(), os.Mkdir(at, 0o755))
+		err = errors.Join(f.Truncate(size), f.Close(), os.Mkdir(at, 0o755))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -156,10 +157,27 @@ func (w *full) smallFile(t *testing.T, f *nfsclient.File) {
 }
 
 func newFull(t *testing.T) *full {
-	disk := smallDisk(t)
+	disk := smallDisk(t, 1280<<20)
 	w := &full{disk: disk, s: daemon.Server{Bin: bin, Data: filepath.Join(disk, "data"), Log: filepath.Join(t.TempDir(), "log")}}
 	w.start(t)
 	return w
+}
+
+// TestDiskTooSmall: a disk that would be full at once is refused before anything large is made on it.
+func TestDiskTooSmall(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, 512<<20)
+	data := filepath.Join(disk, "data")
+	for _, want := range []string{" MiB are free, a first start needs 1024", " 0 MiB are free"} {
+		code, said := serve(t, at(data)...)
+		refused(t, code, said, 6, "no space", "make room", want)
+		for _, name := range []string{"log", "asd", "raft"} {
+			if _, err := os.Stat(filepath.Join(data, name)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s was made (%v)", name, err)
+			}
+		}
+		stranger(t, filepath.Join(disk, "theirs"))
+	}
 }
 
 func TestDiskFilledByUs(t *testing.T) {
