@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -145,13 +146,16 @@ func TestGarbage(t *testing.T) {
 		"a reply":                record(append(be.AppendUint32(nil, 1), 0, 0, 0, 1, 0, 0, 0, 0)),
 		"an empty record":        record(nil),
 		"a short record":         record(null[:7]),
+		"a truncated record":     record(null)[:30],
+		"a truncated mark":       record(null)[:3],
+		"a truncated fragment":   append(append(be.AppendUint32(nil, 8), null[:8]...), record(null[8:])[:20]...),
 		"a million empty pieces": append(make([]byte, 4<<20), record(nil)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, p)
 			_, _ = c.Write(bytes) // the server may hang up before it has all
-			if name == "a million empty pieces" {
-				_ = c.(*net.TCPConn).CloseWrite() // legal RPC, if foolish: only the end ends it
+			if name == "a million empty pieces" || strings.HasPrefix(name, "a truncated") {
+				_ = c.(*net.TCPConn).CloseWrite() // legal RPC so far: only the end ends it
 			}
 			hangsUp(t, c, 10*time.Second)
 		})
