@@ -1,6 +1,7 @@
 package badinput
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -138,7 +139,7 @@ func TestGarbage(t *testing.T) {
 	p := talk(t)
 	b := watch(t, p)
 	null := call(100003, 3, 0)
-	for name, bytes := range map[string][]byte{
+	for name, wire := range map[string][]byte{
 		"HTTP":                   []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"TLS":                    append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, make([]byte, 512)...),
 		"record of 2 GiB":        append(be.AppendUint32(nil, 1<<32-1), null...),
@@ -149,11 +150,12 @@ func TestGarbage(t *testing.T) {
 		"a truncated record":     record(null)[:30],
 		"a truncated mark":       record(null)[:3],
 		"a truncated fragment":   append(append(be.AppendUint32(nil, 8), null[:8]...), record(null[8:])[:20]...),
+		"fragments of 3 MiB":     bytes.Repeat(append(be.AppendUint32(nil, 1<<20), make([]byte, 1<<20)...), 3),
 		"a million empty pieces": append(make([]byte, 4<<20), record(nil)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, p)
-			_, _ = c.Write(bytes) // the server may hang up before it has all
+			_, _ = c.Write(wire) // the server may hang up before it has all
 			if name == "a million empty pieces" || strings.HasPrefix(name, "a truncated") {
 				_ = c.(*net.TCPConn).CloseWrite() // legal RPC so far: only the end ends it
 			}
@@ -336,6 +338,41 @@ func TestFragments(t *testing.T) {
 	}
 	if got := answer(t, c); fmt.Sprint(got) != "[1 0 0 0 0]" {
 		t.Errorf("NULL in pieces of a byte: %v", got)
+	}
+
+	n := mount(t, p, nfsclient.Options{})
+	h, _, err := n.Create(t.Context(), own(t, n), "file", nfsclient.Guarded, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := known{seed: 7}.piece(0)
+	args := append(be.AppendUint32(nil, uint32(len(h))), h...)
+	for _, w := range [...]uint32{0, 0, piece, nfsclient.FileSync, piece} { // offset, count, stability, length
+		args = be.AppendUint32(args, w)
+	}
+	msg = call(100003, 3, 7)[:24]
+	for _, w := range [...]uint32{1, 20, 0, 0, 0, 0, 0, 0, 0} { // AUTH_SYS: root
+		msg = be.AppendUint32(msg, w)
+	}
+	msg = append(append(msg, args...), data...)
+	for len(msg) > 0 {
+		k := min(len(msg), 7777)
+		mark := uint32(k)
+		if k == len(msg) {
+			mark |= 1 << 31
+		}
+		if _, err := c.Write(append(be.AppendUint32(nil, mark), msg[:k]...)); err != nil {
+			t.Fatal(err)
+		}
+		msg = msg[k:]
+	}
+	if got := answer(t, c); len(got) < 6 || got[5] != 0 {
+		t.Errorf("WRITE in pieces: %v", got)
+	}
+	got := make([]byte, piece)
+	f := &nfsclient.File{Conn: n.Conn(0), Handle: h}
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("what was written in pieces reads wrong (%v)", err)
 	}
 }
 
