@@ -109,7 +109,7 @@ func keep(found []input, dir string) (n int, err error) {
 }
 
 // text is the report.
-func (f *fuzz) text(targets []target) string {
+func (f *fuzz) text(targets []target, failed int) string {
 	var b strings.Builder
 	rows, short := 0, 0
 	var table strings.Builder
@@ -121,7 +121,7 @@ func (f *fuzz) text(targets []target) string {
 		rows++
 		fmt.Fprintf(&table, "| %s | %s | %v | %d | %d | %d | %.12s |\n", t.dir, t.name, h.Time, h.Executions, h.New, h.Kept, h.Binary)
 	}
-	fmt.Fprintf(&b, "# Fuzzing\n\n`make fuzz`, %s: %d targets, each for %v, without a failure. ", time.Now().Format(time.DateOnly), rows, f.time)
+	fmt.Fprintf(&b, "# Fuzzing\n\n`make fuzz`, %s: %d targets, each for %v, %d failed. ", time.Now().Format(time.DateOnly), rows, f.time, failed)
 	if short > 0 {
 		fmt.Fprintf(&b, "%d of them have not had it yet. ", short)
 	}

@@ -77,7 +77,7 @@ func (f *fuzz) run(ctx context.Context, only string) error {
 	if f.done == nil {
 		f.done = map[string]had{}
 	}
-	sums, failed := map[string]string{}, []error(nil)
+	sums, failed := map[string]string{}, []error{}
 	for _, t := range targets {
 		if !choose.MatchString(t.String()) {
 			continue
@@ -95,7 +95,7 @@ func (f *fuzz) run(ctx context.Context, only string) error {
 		}
 	}
 	if f.report != "" {
-		failed = append(failed, os.WriteFile(filepath.Join(f.root, f.report), []byte(f.text(targets)), 0o644))
+		failed = append(failed, os.WriteFile(filepath.Join(f.root, f.report), []byte(f.text(targets, len(failed))), 0o644))
 	}
 	return errors.Join(failed...)
 }

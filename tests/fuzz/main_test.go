@@ -108,6 +108,9 @@ func TestRun(t *testing.T) {
 	if list, err := inputs(filepath.Join(dir, "testdata", "fuzz", "FuzzM")); err != nil || len(list) == 0 {
 		t.Errorf("no failing input is kept (%v)", err)
 	}
+	if report, err := os.ReadFile(filepath.Join(dir, "fuzz.md")); err != nil || !strings.Contains(string(report), " 1 failed") {
+		t.Errorf("the report does not say so (%v):\n%s", err, report)
+	}
 	if f.done[". FuzzM"] != first {
 		t.Errorf("what failed counts: %+v", f.done[". FuzzM"])
 	}
