@@ -186,9 +186,6 @@ func (v *volume) put(j *job) {
 		v.commit(j)
 	}
 	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unit.Size})
-	if err == nil {
-		v.keepInCache(j.sco)
-	}
 	v.d.release(j.sco.buf)
 	j.sco.buf, j.sco.body = nil, nil
 	<-v.flush.slots
@@ -227,21 +224,6 @@ func (v *volume) store(ctx context.Context, name string, body []byte, o ovs.PutO
 			v.flush.namespace.Store(false)
 		}
 		return err // where not all fragments stand, those missing are in the repair queue: nil is enough
-	})
-}
-
-// keepInCache gives what was just written to the page cache.
-func (v *volume) keepInCache(o *sco) {
-	if v.d.cfg.Cache == nil {
-		return
-	}
-	units := o.body[o.h.Units*unit.Size:]
-	o.h.each(func(_, n uint64, l Location) {
-		for i := uint64(0); l != hole && i < n; i++ {
-			key, _ := v.key(l.Advance(i))
-			v.d.cfg.Cache.Put(key, units[:ovs.ClusterSize])
-			units = units[unit.Size:]
-		}
 	})
 }
 
