@@ -59,10 +59,11 @@ type Object interface {
 	Live() Live
 	// Flush brings everything acknowledged so far to the backend and lets the log go.
 	Flush(ctx context.Context) error
-	// Rest closes the epoch of an object at rest: everything is on the backend, no operation is under way. The updates close
-	// the epoch in the head; the caller adds the entry's change to clean and ends with Close. KindBusy: not at rest.
-	// After a success the object takes no more operations: they complete with KindFenced.
-	Rest(ctx context.Context) ([]Update, error)
+	// Rest closes the epoch of an object at rest: everything is on the backend, no operation is under way. What may take as
+	// long as the backend does comes first; then it calls shut, by which the caller keeps operations out, and what is left is
+	// short. An error of shut ends it. The updates close the epoch in the head; the caller adds the entry's change to clean and
+	// ends with Close. KindBusy: not at rest. After a success the object takes no more operations: they complete with KindFenced.
+	Rest(ctx context.Context, shut func() error) ([]Update, error)
 	// Close ends it: running operations complete, later ones get KindFenced. What is in the log stays there.
 	Close()
 	// Layer is the object's data as one immutable layer, after a Rest: how a file becomes a volume in place. KindNotSupported

@@ -31,10 +31,10 @@ var (
 // full tells whether the backend takes nothing more.
 func (l *Log) full() bool { return l.cfg.Full != nil && l.cfg.Full() }
 
-// hopeless tells whether r is to be refused, since the log is half full and the backend takes nothing from it: the other half
-// is for what needs little or gives room back. mu is held.
-func (l *Log) hopeless(r *ovs.Record) bool {
-	return !r.Urgent && len(r.Data) > 0 && l.free() < l.total/2 && l.full()
+// hopeless tells whether r is to be refused, since the backend takes nothing and the log is half full: the other half is for
+// what needs little or gives room back, as far as it goes. mu is held.
+func (l *Log) hopeless(o *object, r *ovs.Record) bool {
+	return !r.Urgent && (len(r.Data) > 0 && l.free() < l.total/2 || !l.spares(o, charge(len(r.Data)))) && l.full()
 }
 
 // charge is what a record with n bytes of data takes at most: a batch of its own, and its line in the index.
@@ -65,7 +65,7 @@ func (l *Log) Admit(r *ovs.Record) bool {
 	}
 	o := l.object(r.Ref)
 	q := o.queue(r.Urgent)
-	if q.First() == nil && !l.hopeless(r) && l.may(o, r) && l.paced(o, r) == 0 {
+	if q.First() == nil && !l.hopeless(o, r) && l.may(o, r) && l.paced(o, r) == 0 {
 		l.reserve(o, r)
 		return true
 	}
@@ -96,6 +96,11 @@ func (l *Log) may(o *object, r *ovs.Record) bool {
 	if l.hungry && l.waits(o) { // somebody waits for room: not past him
 		return false
 	}
+	return l.spares(o, need)
+}
+
+// spares tells whether need bytes more leave what is kept for urgent records, in the log and in the pool's part. mu is held.
+func (l *Log) spares(o *object, need int64) bool {
 	p := o.pool
 	return l.free()-need >= l.total/20 && float64(p.used+need) <= 0.95*p.share*float64(l.total)
 }
@@ -163,7 +168,7 @@ func (l *Log) grantOne(o *object, now time.Time) (wait time.Duration) {
 	for _, q := range [2]*records{&o.urgent, &o.normal} {
 		for q.First() != nil {
 			r := q.First()
-			if l.refused() != nil || l.hopeless(r) {
+			if l.refused() != nil || l.hopeless(o, r) {
 				l.due.denied.Push(q.Pop())
 				continue
 			}

@@ -320,7 +320,8 @@ func TestReserveWithoutGrowth(t *testing.T) {
 	}
 }
 
-// When the backend takes nothing, writes are refused at half a log, at once; what is urgent or carries no data goes on.
+// When the backend takes nothing, writes are refused at half a log, at once; what carries no data goes on until only the room
+// for urgent records is left, and is refused then, at once too.
 func TestBackendFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full atomic.Bool
@@ -346,6 +347,27 @@ func TestBackendFull(t *testing.T) {
 			logtest.Admit(t, l, r)
 			l.Append(r)
 		}
+		var err error
+		for n := ovs.RecordNo(2); err == nil; n++ {
+			start = time.Now()
+			discard, _ := logtest.Record(logtest.Ref(3), n, 0)
+			denied := make(chan error, 1)
+			discard.Admitted = func(_ *ovs.Record, err error) { denied <- err }
+			if !l.Admit(discard) {
+				if err = <-denied; err != nil {
+					break
+				}
+			}
+			l.Append(discard)
+		}
+		if s := l.Stats(); !ovs.Is(err, ovs.KindNoSpace) || s.Used < s.Size*9/10 || time.Since(start) > longest {
+			t.Fatalf("a discard: %v after %v, with %d of %d bytes used", err, time.Since(start), s.Used, s.Size)
+		}
+		urgent, _ = logtest.Record(logtest.Ref(2), 2, 4096)
+		urgent.Urgent = true
+		logtest.Admit(t, l, urgent)
+		l.Append(urgent)
+		l.Release(logtest.Ref(3), 1<<40)
 		full.Store(false)
 		if err := c.write(); err != nil {
 			t.Fatal(err)

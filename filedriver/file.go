@@ -132,10 +132,13 @@ func (f *file) Flush(ctx context.Context) error {
 }
 
 // Rest flushes, then ends the file's epoch if nothing came meanwhile. The head stands already: no update is needed.
-func (f *file) Rest(ctx context.Context) ([]ovs.Update, error) {
+func (f *file) Rest(ctx context.Context, shut func() error) ([]ovs.Update, error) {
 	const op = "filedriver.Rest"
 	if err := f.Flush(ctx); err != nil {
 		return nil, err
+	}
+	if err := shut(); err != nil {
+		return nil, ovs.E(op, ovs.KindUnknown, f.claim.Ref, err)
 	}
 	if !f.tail.Freeze() {
 		return nil, ovs.E(op, ovs.KindBusy, f.claim.Ref, nil)

@@ -304,7 +304,7 @@ func TestLayerEnds(t *testing.T) {
 		w := newWorld(t, Config{})
 		f := w.create(id)
 		f.mustWrite(t, 0, []byte("in the head"), ovs.FileSync)
-		if _, err := f.Rest(soon(t)); err != nil {
+		if _, err := f.Rest(soon(t), func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		w.backend.SetTotal(1)

@@ -35,7 +35,7 @@ func (r *Router) adopt(ctx context.Context, n *node) error {
 			err = s.object.Flush(ctx)
 		}
 		if err == nil {
-			u, err = r.restNow(ctx, n, s)
+			u, err = r.restNow(ctx, n, s, func() error { return nil })
 		}
 		if err == nil {
 			break

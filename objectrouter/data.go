@@ -115,6 +115,7 @@ func (r *Router) park(id ovs.ObjectID, p parked) {
 		return
 	}
 	n := r.table.pin(id)
+	n.touch(r.table.tick.Load()) // so that no rest closes the gate on it again
 	n.mu.Lock()
 	n.parked = append(n.parked, p)
 	n.mu.Unlock()

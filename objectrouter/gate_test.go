@@ -24,11 +24,12 @@ func TestEnterOfDismissed(t *testing.T) {
 	}
 }
 
-// restless is an object that never comes to rest, and on whose Rest a test acts.
+// restless is an object that never comes to rest, and on whose Rest a test acts: onFlush while its data go to the backend,
+// onRest behind the gate.
 type restless struct {
 	ovs.Object
 	onFlush, onRest func()
-	hang            bool // Rest does not end before its time is over
+	flushed         bool // its Rest has nothing to bring to the backend any more
 }
 
 func (o *restless) Flush(context.Context) error {
@@ -36,11 +37,14 @@ func (o *restless) Flush(context.Context) error {
 	return nil
 }
 
-func (o *restless) Rest(ctx context.Context) ([]ovs.Update, error) {
-	o.onRest()
-	if o.hang {
-		<-ctx.Done()
+func (o *restless) Rest(ctx context.Context, shut func() error) ([]ovs.Update, error) {
+	if !o.flushed {
+		o.onFlush()
 	}
+	if err := shut(); err != nil {
+		return nil, err
+	}
+	o.onRest()
 	return nil, ovs.E("restless", ovs.KindBusy, nil, nil)
 }
 
@@ -80,8 +84,8 @@ func TestRelieveDuringRest(t *testing.T) {
 	})
 }
 
-// TestRestWaitsOpen: an object that is ready to rest answers while another one of its batch cannot be flushed, and one whose
-// Rest does not end does so soon.
+// TestRestWaitsOpen: an object that cannot be brought to the backend answers, and so does one that came to rest beside it; one
+// with an operation that does not end is open again soon.
 func TestRestWaitsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)
@@ -97,30 +101,38 @@ func TestRestWaitsOpen(t *testing.T) {
 			<-gate
 		}, onRest: func() {}}).serve(r, stuck)
 		var rests atomic.Int64
-		held := &restless{onFlush: func() {}, onRest: func() { rests.Add(1) }, hang: true}
+		held := &restless{onFlush: func() { rests.Add(1) }, onRest: func() {}}
 		answered := func(id ovs.ObjectID) time.Duration {
 			began, done := time.Now(), make(chan error, 1)
 			rq := *u.rq
 			rq.Deadline = began.Add(5 * time.Minute)
 			r.Read(&ovs.Read{Request: rq, File: id, Dst: make([]byte, 4), Done: func(o *ovs.Read) { done <- o.Err }})
 			if err := <-done; err != nil {
-				t.Fatal(err)
+				t.Fatalf("READ of %d: %v", id, err)
 			}
 			return time.Since(began)
 		}
 		<-flushing
 		time.Sleep(time.Second) // so that whatever can go on with the other one has
-		if d := answered(ready); d > time.Second {
-			t.Errorf("a READ waited %v for the flush of another object", d)
+		for _, id := range []ovs.ObjectID{ready, stuck} {
+			if d := answered(id); d > time.Second {
+				t.Errorf("a READ of %d waited %v for the backend", id, d)
+			}
+		}
+		if w.owner(ready).state != serving || w.owner(ready).epoch != 2 {
+			t.Errorf("what was ready has not come to rest: %+v", w.owner(ready))
 		}
 		close(gate)
 		held.serve(r, ready)
-		for rests.Load() == 0 {
+		n := r.table.get(ready)
+		n.enter(r.table.tick.Load()) // an operation that does not end
+		for rests.Load() == 0 || n.open.Load() {
 			time.Sleep(100 * time.Millisecond)
 		}
 		if d := answered(ready); d > gateLimit+time.Second {
-			t.Errorf("a READ waited %v for a Rest that does not end", d)
+			t.Errorf("a READ waited %v for an operation that does not end", d)
 		}
+		n.leave()
 		w.end(r)
 	})
 }

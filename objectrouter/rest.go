@@ -15,7 +15,7 @@ const (
 	restBatch   = 16               // objects brought to rest in one sequence
 	restAtOnce  = 4                // of them flushed at a time
 	restLimit   = time.Minute      // for one batch
-	gateLimit   = 5 * time.Second  // of it with the gates closed
+	gateLimit   = 5 * time.Second  // for the operations under way when a gate closes
 	flushLimit  = 10 * time.Minute // for a flush that the log asked for
 	restBytes   = 512 << 10        // in one sequence
 	ticksToRest = 12               // the clock of last uses is that coarse
@@ -134,53 +134,50 @@ type resting struct {
 	u    []ovs.Update // of its Rest, which went through: it takes no more operations
 }
 
-// restSome flushes a few objects, which may take as long as the backend does, and then closes their gates, rests them and
-// makes them clean in one sequence.
+// restSome rests a few objects, a few at a time. Those that came to rest while the sequence of the ones before them was on its
+// way are made clean in the next one: no gate is closed while another object's data are on their way to the backend.
 func (r *Router) restSome(batch []*node) {
 	ctx, cancel := context.WithTimeout(r.ctx, restLimit)
 	defer cancel()
-	list := make([]resting, len(batch))
+	rested := make(chan resting, len(batch))
 	for i, n := range batch {
-		list[i] = resting{n: n, used: n.used.Load()}
-		r.table.pin(n.id)
-		defer r.table.unpin(n)
+		batch[i] = r.table.pin(n.id) // which may be another one by now
+		defer r.table.unpin(batch[i])
 	}
-	list = together(list, func(d *resting) bool { return r.flushIdle(ctx, d) })
-	closed, open := context.WithTimeout(ctx, gateLimit)
-	list = together(list, func(d *resting) bool { return r.restOne(closed, d) })
-	open()
-	r.makeClean(ctx, list)
-	for _, d := range list {
-		// Also where the sequence failed: a rested object takes no operations, so whoever comes takes it from its entry.
-		r.dismiss(d.n)
-		r.release(d.n)
-	}
-}
-
-// together does a step for each, a few at a time, and keeps those for which it succeeds.
-func together(list []resting, step func(d *resting) bool) []resting {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, restAtOnce)
-	good := make([]bool, len(list))
-	for i := range list {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			good[i] = step(&list[i])
-		})
-	}
-	wg.Wait()
-	kept := list[:0]
-	for i, ok := range good {
-		if ok {
-			kept = append(kept, list[i])
+	go func() {
+		defer close(rested)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		slots := make(chan struct{}, restAtOnce)
+		for _, n := range batch {
+			d := resting{n: n, used: n.used.Load()}
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				if r.restOne(ctx, &d) {
+					rested <- d
+				}
+			})
+		}
+	}()
+	for d := range rested {
+		list := []resting{d}
+		for len(rested) > 0 {
+			list = append(list, <-rested)
+		}
+		r.makeClean(list)
+		for _, d := range list {
+			// Also where the sequence failed: a rested object takes no operations, so whoever comes takes it from its entry.
+			r.dismiss(d.n)
+			r.release(d.n)
 		}
 	}
-	return kept
 }
 
 // makeClean does the sequences that make rested objects clean. A conflict of one must not keep the others.
-func (r *Router) makeClean(ctx context.Context, done []resting) {
+func (r *Router) makeClean(done []resting) {
+	ctx, cancel := context.WithTimeout(r.ctx, restLimit)
+	defer cancel()
 	for len(done) > 0 {
 		var u []ovs.Update
 		count, size := 0, 0
@@ -193,7 +190,7 @@ func (r *Router) makeClean(ctx context.Context, done []resting) {
 		}
 		if _, err := r.reg.Sequence(ctx, u...); conflicted(err) && count > 1 {
 			for _, d := range done[:count] {
-				r.makeClean(ctx, []resting{d})
+				r.makeClean([]resting{d})
 			}
 		} else if err != nil && !undecided(err) {
 			r.zap.Warn("objects do not come to rest", zap.Error(err))
@@ -209,34 +206,25 @@ func sizeOf(u []ovs.Update) (n int) {
 	return n
 }
 
-// flushIdle brings an object's data to the backend while it takes operations; false where it cannot rest now.
-func (r *Router) flushIdle(ctx context.Context, d *resting) bool {
-	s := d.n.enter(d.n.used.Load())
-	if s == nil {
-		return false
-	}
-	err := s.object.Flush(ctx)
-	d.n.leave()
-	if err != nil && d.n.seize() {
-		r.yield(d.n, err)
-		r.release(d.n)
-	}
-	return err == nil
-}
-
-// restOne closes the gate of an object that nobody has touched and rests it. After a success the caller is busy with it,
-// and dismisses it.
+// restOne rests an object that nobody touches meanwhile. After a success the caller is busy with it, and dismisses it.
 func (r *Router) restOne(ctx context.Context, d *resting) bool {
 	n := d.n
 	if !n.seize() {
 		return false
 	}
 	s := n.serve.Load()
-	if s == nil || !n.open.Load() || n.used.Load() != d.used {
+	if s == nil || !n.open.Load() {
 		r.release(n)
 		return false
 	}
-	u, err := r.restNow(ctx, n, s)
+	u, err := r.restNow(ctx, n, s, func() error {
+		if n.used.Load() != d.used {
+			return ovs.E("objectrouter.rest", ovs.KindBusy, r.ref(n.id), nil)
+		}
+		ctx, cancel := context.WithTimeout(ctx, gateLimit)
+		defer cancel()
+		return n.shut(ctx)
+	})
 	if err != nil {
 		r.yield(n, err)
 		r.release(n)
@@ -246,14 +234,10 @@ func (r *Router) restOne(ctx context.Context, d *resting) bool {
 	return true
 }
 
-// restNow closes the gate and rests the object. Its updates bring the inode record up to date too: they come before the
-// entry's own change (peek). On an error the gate is open again.
-func (r *Router) restNow(ctx context.Context, n *node, s *served) ([]ovs.Update, error) {
-	err := n.shut(ctx)
-	var u []ovs.Update
-	if err == nil {
-		u, err = s.object.Rest(ctx)
-	}
+// restNow rests the object; on an error the gate is open again. The updates bring the inode record up to date too: they come
+// before the entry's own change (peek).
+func (r *Router) restNow(ctx context.Context, n *node, s *served, shut func() error) ([]ovs.Update, error) {
+	u, err := s.object.Rest(ctx, shut)
 	if err != nil {
 		n.open.Store(true)
 		return nil, err

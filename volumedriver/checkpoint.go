@@ -207,7 +207,7 @@ func (v *volume) swing(next *head) error {
 }
 
 // Rest implements ovs.Object.
-func (v *volume) Rest(ctx context.Context) ([]ovs.Update, error) {
+func (v *volume) Rest(ctx context.Context, shut func() error) ([]ovs.Update, error) {
 	const op = "volumedriver.Rest"
 	if err := v.Flush(ctx); err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (v *volume) Rest(ctx context.Context) ([]ovs.Update, error) {
 	if _, rest := v.tail.Last(); !rest {
 		return nil, ovs.E(op, ovs.KindBusy, v.claim.Ref, nil)
 	}
-	s, next := f.stands, f.head
+	s, next := f.stands, f.head // they stay: the flusher waits
 	next.Closed = slices.Clone(next.Closed)
 	if s.SCO > next.RootSCO {
 		made, _, err := v.makeRoot(ctx, s)
@@ -233,6 +233,9 @@ func (v *volume) Rest(ctx context.Context) ([]ovs.Update, error) {
 			return nil, ovs.E(op, ovs.KindUnknown, v.claim.Ref, err)
 		}
 		next = *made
+	}
+	if err := shut(); err != nil {
+		return nil, ovs.E(op, ovs.KindUnknown, v.claim.Ref, err)
 	}
 	if !v.tail.Freeze() {
 		return nil, ovs.E(op, ovs.KindBusy, v.claim.Ref, nil)

@@ -160,7 +160,7 @@ func TestRestIsBusy(t *testing.T) {
 	v.Write(&ovs.Write{Off: 4096, Data: pattern(2, 10), Stable: ovs.FileSync, Done: func(w *ovs.Write) { done <- w }})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := v.Rest(ctx); !ovs.Is(err, ovs.KindTimeout) && !ovs.Is(err, ovs.KindBusy) {
+	if _, err := v.Rest(ctx, open); !ovs.Is(err, ovs.KindTimeout) && !ovs.Is(err, ovs.KindBusy) {
 		t.Fatalf("%v", err)
 	}
 	w.log.Resume()

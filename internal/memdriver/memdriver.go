@@ -315,7 +315,10 @@ func (o *Object) Flush(context.Context) error {
 }
 
 // Rest closes the epoch.
-func (o *Object) Rest(context.Context) ([]ovs.Update, error) {
+func (o *Object) Rest(_ context.Context, shut func() error) ([]ovs.Update, error) {
+	if err := shut(); err != nil {
+		return nil, ovs.E("memdriver.Rest", ovs.KindUnknown, o.claim.Ref, err)
+	}
 	o.store.mu.Lock()
 	defer o.store.mu.Unlock()
 	if o.closed || o.rested {

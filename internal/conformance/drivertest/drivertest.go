@@ -218,7 +218,7 @@ func testFenced(t *testing.T, limit int, f Factory) {
 	}
 	w.sequence(ovs.Set([]byte("o"), []byte("another owner")))
 	w.write(ovs.FileSync) // acknowledged by the old owner's log: only the lease could know better
-	if up, err := w.obj.Rest(ctx(t)); err == nil && len(up) == 0 {
+	if up, err := w.obj.Rest(ctx(t), open); err == nil && len(up) == 0 {
 		t.Error("a fenced owner came to rest")
 	}
 	after, err := w.env.Registry.Get(ctx(t), ovs.HeadKey(object))

@@ -217,7 +217,7 @@ func (l *life) rest() {
 	c, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	synctest.Wait()
-	up, err := l.obj.Rest(c)
+	up, err := l.obj.Rest(c, open)
 	if err != nil {
 		l.failed("rest", err)
 		return

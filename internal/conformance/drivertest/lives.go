@@ -7,13 +7,22 @@ import (
 	"ovs"
 )
 
+// open is a gate that nobody stands at.
+func open() error { return nil }
+
 // rest makes the object clean and takes it again.
 func (w *world) rest() {
-	up, err := w.obj.Rest(ctx(w.t))
+	shut := func() error { // from here on it needs no backend
+		w.backend.SetTotal(1)
+		return nil
+	}
+	up, err := w.obj.Rest(ctx(w.t), shut)
 	for ovs.Is(err, ovs.KindBusy) { // the Done of an operation may still be running
 		runtime.Gosched()
-		up, err = w.obj.Rest(ctx(w.t))
+		w.backend.SetTotal(0)
+		up, err = w.obj.Rest(ctx(w.t), shut)
 	}
+	w.backend.SetTotal(0)
 	if err != nil {
 		w.t.Fatal("rest:", err)
 	}
