@@ -283,16 +283,23 @@ func (r *Router) flusher() {
 		if n == nil {
 			return
 		}
-		n.relieve.Store(false)
-		if s := n.enter(n.used.Load()); s != nil {
-			ctx, cancel := context.WithTimeout(r.ctx, flushLimit)
-			// Fenced: it came to rest or was removed meanwhile, and holds no room any more.
-			if err := s.object.Flush(ctx); err != nil && !ovs.Is(err, ovs.KindFenced) {
-				r.zap.Warn("flush for the log's room failed", zap.Stringer("object", r.ref(n.id)), zap.Error(err))
-			}
-			cancel()
-			n.leave()
+		if n.relieve.Swap(false) { // else it was in the queue twice
+			r.flushForRoom(n)
 		}
 		r.table.unpin(n)
+	}
+}
+
+func (r *Router) flushForRoom(n *node) {
+	s := n.enter(n.used.Load())
+	if s == nil {
+		return
+	}
+	defer n.leave()
+	ctx, cancel := context.WithTimeout(r.ctx, flushLimit)
+	defer cancel()
+	// Fenced: it came to rest or was removed meanwhile, and holds no room any more.
+	if err := s.object.Flush(ctx); err != nil && !ovs.Is(err, ovs.KindFenced) {
+		r.zap.Warn("flush for the log's room failed", zap.Stringer("object", r.ref(n.id)), zap.Error(err))
 	}
 }

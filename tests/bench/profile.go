@@ -103,7 +103,7 @@ var known = map[string]string{
 	"ovs/albaproxy.(*Proxy).encode":          "units copied into fragments, Reed-Solomon",
 	"ovs/albaproxy.unitSums.sum":             "CRC of each unit of a fragment",
 	"ovs/albaproxy.checksum":                 "CRC of whole objects",
-	"ovs/internal/pagecache.(*Cache).Put":    "what was written copied into the read cache: first touch of its memory",
+	"ovs/internal/pagecache.(*Cache).Put":    "what was read copied into the read cache: first touch of its memory",
 	"ovs/internal/pagecache.(*Cache).TryGet": "pages copied out of the read cache",
 	"ovs/internal/pagecache.(*shard).find":   "the page's place looked up: misses of the CPU's caches",
 	"runtime.mcall":                          "the scheduler: finding work, polling the network, sleeping",
