@@ -7,6 +7,7 @@ import (
 
 	"ovs"
 	"ovs/internal/decode"
+	"ovs/internal/pace"
 )
 
 var (
@@ -17,6 +18,18 @@ var (
 )
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// longChecksum is checksum of what may be large.
+func longChecksum(b []byte) (sum uint32) {
+	var work pace.Work
+	for len(b) > 0 {
+		n := min(len(b), pace.Step)
+		sum = crc32.Update(sum, castagnoli, b[:n])
+		b = b[n:]
+		work.Did(n)
+	}
+	return sum
+}
 
 // sealed appends the CRC32C of b to it.
 func sealed(b []byte) []byte { return binary.BigEndian.AppendUint32(b, checksum(b)) }

@@ -3,8 +3,11 @@ package albaproxy
 import (
 	"sync/atomic"
 
+	"github.com/klauspost/reedsolomon"
+
 	"ovs"
 	"ovs/albaproxy/asd"
+	"ovs/internal/pace"
 )
 
 // content is an object on its way to the disks.
@@ -70,31 +73,52 @@ func (p *Proxy) encode(c *content, l layout, free func()) (*encoded, error) {
 		whole[i] = e.slab.b[uint64(i)*full:][:full:full]
 		shards[i] = whole[i][headerSize:end]
 	}
-	unit, stride := uint64(l.unit), l.stride()
-	for u := uint64(0); u < l.rows()*uint64(l.k); u++ {
-		slot := shards[u%uint64(l.k)][u/uint64(l.k)*stride:][:unit]
-		n := 0
-		if from := u * unit; from < l.stored {
-			n = copy(slot, c.stored[from:])
-		}
-		clear(slot[n:])
-	}
-	if l.m > 0 && l.rows() > 0 {
-		// The code runs over the places of the CRCs too, in one go; what it computes there is overwritten.
-		code, err := p.code(l.k, l.m)
-		if err == nil {
-			err = code.Encode(shards)
-		}
-		if err != nil {
-			e.slab.release()
-			return nil, ovs.E("albaproxy.encode", ovs.KindInvalid, c.name, err)
-		}
+	if err := p.fill(c, l, shards); err != nil {
+		e.slab.release()
+		return nil, ovs.E("albaproxy.encode", ovs.KindInvalid, c.name, err)
 	}
 	for i := range whole {
 		clear(whole[i][l.end(i):l.size(i)])
 		e.fragments = append(e.fragments, whole[i][:l.size(i)])
 	}
 	return e, nil
+}
+
+// fill lays the content out over the data shards and computes the parity, some rows at a time, so that these are still in the
+// CPU's cache. The code runs over the places of the CRCs too; what it computes there is overwritten.
+func (p *Proxy) fill(c *content, l layout, shards [][]byte) error {
+	var code reedsolomon.Encoder
+	if l.m > 0 {
+		var err error
+		if code, err = p.code(l.k, l.m); err != nil {
+			return err
+		}
+	}
+	unit, stride, k := uint64(l.unit), l.stride(), uint64(l.k)
+	step := max(1, pace.Step/(unit*k)) // rows
+	part := make([][]byte, len(shards))
+	var work pace.Work
+	for row := uint64(0); row < l.rows(); row += step {
+		end := min(row+step, l.rows())
+		for u := row * k; u < end*k; u++ {
+			slot := shards[u%k][u/k*stride:][:unit]
+			n := 0
+			if from := u * unit; from < l.stored {
+				n = copy(slot, c.stored[from:])
+			}
+			clear(slot[n:])
+		}
+		if code != nil {
+			for i, s := range shards {
+				part[i] = s[row*stride : end*stride]
+			}
+			if err := code.Encode(part); err != nil {
+				return err
+			}
+		}
+		work.Did(pace.Step)
+	}
+	return nil
 }
 
 // seal completes fragment i under its key: header and CRCs.
@@ -109,8 +133,10 @@ func (e *encoded) seal(c *content, storedSum uint32, key asd.Key) []byte {
 	}
 	h.put(f[:headerSize])
 	sums, stride := sumsOf(key), e.stride()
+	var work pace.Work
 	for row := range e.rowsIn(int(key.Index)) {
 		sums.put(row, f[e.offset(row):][:stride])
+		work.Did(int(stride))
 	}
 	return f
 }

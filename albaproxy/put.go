@@ -40,7 +40,7 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 	if err != nil {
 		return false, err
 	}
-	c := &content{space: s, name: name, size: uint64(len(data)), checksum: checksum(data), stored: data, unit: o.Unit}
+	c := &content{space: s, name: name, size: uint64(len(data)), checksum: longChecksum(data), stored: data, unit: o.Unit}
 	if old, ok := g.manifests.peek(s.manifests + name); ok {
 		return p.existing(c, old)
 	}
@@ -180,7 +180,7 @@ type written struct {
 func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, disks []*disk, enough int, repair bool) ([]written, error) {
 	storedSum := c.checksum
 	if c.codec != codecPlain {
-		storedSum = checksum(c.stored)
+		storedSum = longChecksum(c.stored)
 	}
 	// A disk that hangs holds up neither the caller nor its own fragment: it may end after Put did.
 	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTime)

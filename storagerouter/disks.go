@@ -98,9 +98,10 @@ func (c *Core) openDisks(ctx context.Context, fsys vfs.FS, dir func(...string) s
 	// All at once: each waits for flushes, which they share where they share a file system.
 	opened, errs := make([]asd.ASD, c.cfg.Backend.ASDs), make([]error, c.cfg.Backend.ASDs)
 	var all sync.WaitGroup
+	var lanes asd.Lanes
 	for n := range opened {
 		all.Go(func() {
-			opened[n], errs[n] = asd.Open(asd.Options{FS: fsys, Dir: dir("asd", strconv.Itoa(n)), Node: c.node, Keep: asdKeep, Rand: rand.Reader})
+			opened[n], errs[n] = asd.Open(asd.Options{FS: fsys, Dir: dir("asd", strconv.Itoa(n)), Node: c.node, Keep: asdKeep, Lanes: &lanes, Rand: rand.Reader})
 		})
 	}
 	all.Wait()

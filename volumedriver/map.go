@@ -7,6 +7,7 @@ import (
 
 	"ovs"
 	"ovs/internal/extent"
+	"ovs/internal/pace"
 )
 
 // stretch is a stretch of the volume that has a segment on the backend.
@@ -34,7 +35,8 @@ type volumeMap struct {
 	pending   extent.Map[Location] // the part of the delta that stands in no TLog yet
 	bytes     int64                // of both, as the budget knows it
 	stretches map[uint32]*stretch
-	mapped    int64 // clusters; exact after a checkpoint, else a good guess
+
+	mapped atomic.Int64 // clusters; exact after a checkpoint, else a good guess; changed under mu
 }
 
 // span is clusters of consecutive locations, or a hole.
@@ -93,15 +95,28 @@ func (m *volumeMap) warm(ctx context.Context, st *stretch) error {
 	return err
 }
 
-// apply sets where clusters stand, in the order of SCOs; pending: of SCOs whose TLog is still to be made.
+// applyAtOnce is how many runs are set under one hold of mu, some tens of microseconds: readers get in between.
+const applyAtOnce = 32
+
+// apply sets where clusters stand, in the order of SCOs; pending: of SCOs whose TLog is still to be made. Readers may see a part
+// of it: the log lets go of what is applied only after, so they find there what it sets.
 func (m *volumeMap) apply(pending bool, f func(set func(c, n uint64, l Location))) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	held := 0
+	var work pace.Work
 	f(func(c, n uint64, l Location) {
-		m.mapped -= m.count(c, n)
-		if l != hole {
-			m.mapped += int64(n)
+		if held++; held > applyAtOnce {
+			m.mu.Unlock()
+			work.Did(pace.Step)
+			m.mu.Lock()
+			held = 1
 		}
+		more := -m.count(c, n)
+		if l != hole {
+			more += int64(n)
+		}
+		m.mapped.Add(more)
 		m.delta.Insert(c, n, l)
 		if pending {
 			m.pending.Insert(c, n, l)
@@ -248,10 +263,11 @@ func (m *volumeMap) replace(merged map[uint32]*stretch) (old []*stretch) {
 	}
 	m.delta, m.pending = extent.Map[Location]{}, extent.Map[Location]{}
 	m.account()
-	m.mapped = 0
+	mapped := int64(0)
 	for _, st := range m.stretches {
-		m.mapped += int64(st.ref.Mapped)
+		mapped += int64(st.ref.Mapped)
 	}
+	m.mapped.Store(mapped)
 	return old
 }
 

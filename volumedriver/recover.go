@@ -87,7 +87,7 @@ func (r *recovery) root(ctx context.Context) (err error) {
 	r.stands = state{o.SCO, o.Record, o.Size, o.Time}
 	for _, s := range o.Segments {
 		r.v.m.stretches[s.Stretch] = newStretch(s)
-		r.v.m.mapped += int64(s.Mapped)
+		r.v.m.mapped.Add(int64(s.Mapped))
 	}
 	r.v.flush.layers = o.Layers
 	for _, l := range o.Layers {

@@ -87,9 +87,7 @@ func (v *volume) Resize(ctx context.Context, size uint64) error {
 func (v *volume) Live() ovs.Live {
 	l := v.tail.Live()
 	l.Halted = v.tail.Err()
-	v.m.mu.RLock()
-	l.Used += uint64(max(v.m.mapped, 0)) * ovs.ClusterSize
-	v.m.mu.RUnlock()
+	l.Used += uint64(max(v.m.mapped.Load(), 0)) * ovs.ClusterSize
 	l.Used = min(l.Used, (l.Size+ovs.ClusterSize-1)/ovs.ClusterSize*ovs.ClusterSize) // overwrites in the log count once
 	return l
 }

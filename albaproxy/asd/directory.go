@@ -24,6 +24,7 @@ type Options struct {
 	Device string     // disks with the same name share one space; empty: asked of the file system
 	Rand   io.Reader  // for the identity of a new disk
 	Keep   uint64     // bytes of the disk that are others': not even repair takes them
+	Lanes  *Lanes     // shared by all disks of the process; nil: this one has its device for itself
 }
 
 const (
@@ -44,6 +45,7 @@ type Directory struct {
 	tree   string // root/fragments
 	id     Identity
 	device string
+	lane   lane
 	lock   io.Closer
 
 	pending atomic.Int64   // bytes of Puts under way, which the free space does not show yet
@@ -92,6 +94,7 @@ func Open(o Options) (*Directory, error) {
 	if d.device == "" {
 		d.device = deviceOf(o.FS, o.Dir, d.id.ID)
 	}
+	d.lane = o.Lanes.of(d.device)
 	return d, nil
 }
 
@@ -167,7 +170,7 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 	if err != nil {
 		return failed(op, k, err)
 	}
-	if _, err = f.WriteAt(fragment, 0); err == nil {
+	if err = d.lane.write(ctx, f, fragment); err == nil {
 		vfs.Mark(d.fs, "asd fragment written")
 		err = f.Datasync()
 	}
@@ -226,6 +229,8 @@ func failed(op string, k Key, err error) error {
 		kind = ovs.KindNotFound
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		kind = ovs.KindNoSpace
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		kind = ovs.KindTimeout
 	}
 	return ovs.E(op, kind, k, err)
 }

@@ -6,6 +6,7 @@ import (
 
 	"ovs"
 	"ovs/internal/extent"
+	"ovs/internal/pace"
 	"ovs/internal/planted"
 )
 
@@ -177,9 +178,11 @@ func (t *Tail) Drop(s *Sealed) {
 		}
 		step = step[:0]
 	}
+	var work pace.Work
 	s.index.Each(func(off, n uint64, _ Extent) bool {
 		if step = append(step, rng{off, n}); len(step) == dropStep {
 			flush()
+			work.Did(pace.Step)
 		}
 		return true
 	})

@@ -1,0 +1,29 @@
+package pace
+
+import (
+	"runtime"
+	"testing"
+)
+
+// TestDid: with one processor, whoever became ready runs after a Step of work at the latest.
+func TestDid(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var w Work
+	ran := false
+	go func() { ran = true }()
+	for range 10 { // the first look may go to a goroutine of the runtime
+		for range Step / 1024 {
+			w.Did(1024)
+		}
+	}
+	if !ran {
+		t.Fatal("it did not run")
+	}
+}
+
+func BenchmarkDid(b *testing.B) {
+	var w Work
+	for b.Loop() {
+		w.Did(Step)
+	}
+}
