@@ -2,6 +2,7 @@ package pace
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 )
 
@@ -9,14 +10,14 @@ import (
 func TestDid(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var w Work
-	ran := false
-	go func() { ran = true }()
+	var ran atomic.Bool
+	go func() { ran.Store(true) }()
 	for range 10 { // the first look may go to a goroutine of the runtime
 		for range Step / 1024 {
 			w.Did(1024)
 		}
 	}
-	if !ran {
+	if !ran.Load() {
 		t.Fatal("it did not run")
 	}
 }
