@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Kind says what went wrong in the terms that a caller can act on. The list is closed: it crosses the wire
@@ -121,7 +123,7 @@ func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
 	if e.On != "" {
-		b.WriteString(" " + e.On)
+		b.WriteString(" " + legible(e.On))
 	}
 	b.WriteString(": ")
 	var inner *Error
@@ -135,6 +137,14 @@ func (e *Error) Error() string {
 		b.WriteString(e.Err.Error())
 	}
 	return b.String()
+}
+
+// legible quotes what holds bytes that cannot be printed, as many keys of the registry do.
+func legible(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // Unwrap gives the cause.
