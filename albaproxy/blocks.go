@@ -6,6 +6,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"ovs"
+	"ovs/internal/pace"
 )
 
 // codec says how the stored stream is made from the object.
@@ -38,6 +39,7 @@ const (
 func pack(data []byte) (stored []byte, table []block) {
 	stored = make([]byte, 0, packedMost(len(data)))
 	scratch := make([]byte, s2.MaxEncodedLen(blockSize))
+	var work pace.Work
 	for off := 0; off < len(data); off += blockSize {
 		raw := data[off:min(off+blockSize, len(data))]
 		b := block{offset: uint64(len(stored)), flags: blockSnappy}
@@ -48,6 +50,7 @@ func pack(data []byte) (stored []byte, table []block) {
 		b.stored = uint32(len(out))
 		stored = append(stored, out...)
 		table = append(table, b)
+		work.Did(pace.Step)
 	}
 	return append(stored, encodeTable(table)...), table
 }
