@@ -36,10 +36,9 @@ const (
 )
 
 // pack makes the stored stream of compressed data, table included.
-func pack(data []byte) (stored []byte, table []block) {
+func pack(data []byte, work *pace.Work) (stored []byte, table []block) {
 	stored = make([]byte, 0, packedMost(len(data)))
 	scratch := make([]byte, s2.MaxEncodedLen(blockSize))
-	var work pace.Work
 	for off := 0; off < len(data); off += blockSize {
 		raw := data[off:min(off+blockSize, len(data))]
 		b := block{offset: uint64(len(stored)), flags: blockSnappy}

@@ -20,8 +20,7 @@ var (
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // longChecksum is checksum of what may be large.
-func longChecksum(b []byte) (sum uint32) {
-	var work pace.Work
+func longChecksum(b []byte, work *pace.Work) (sum uint32) {
 	for len(b) > 0 {
 		n := min(len(b), pace.Step)
 		sum = crc32.Update(sum, castagnoli, b[:n])

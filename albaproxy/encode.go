@@ -22,6 +22,7 @@ type content struct {
 	own      bool   // stored is memory of the proxy, not lent
 	table    []block
 	unit     uint32
+	work     pace.Work
 }
 
 // memory is the most bytes that the object takes here while it is written by any of the policies.
@@ -97,7 +98,6 @@ func (p *Proxy) fill(c *content, l layout, shards [][]byte) error {
 	unit, stride, k := uint64(l.unit), l.stride(), uint64(l.k)
 	step := max(1, pace.Step/(unit*k)) // rows
 	part := make([][]byte, len(shards))
-	var work pace.Work
 	for row := uint64(0); row < l.rows(); row += step {
 		end := min(row+step, l.rows())
 		for u := row * k; u < end*k; u++ {
@@ -116,7 +116,7 @@ func (p *Proxy) fill(c *content, l layout, shards [][]byte) error {
 				return err
 			}
 		}
-		work.Did(pace.Step)
+		c.work.Did(pace.Step)
 	}
 	return nil
 }
@@ -133,10 +133,9 @@ func (e *encoded) seal(c *content, storedSum uint32, key asd.Key) []byte {
 	}
 	h.put(f[:headerSize])
 	sums, stride := sumsOf(key), e.stride()
-	var work pace.Work
 	for row := range e.rowsIn(int(key.Index)) {
 		sums.put(row, f[e.offset(row):][:stride])
-		work.Did(int(stride))
+		c.work.Did(int(stride))
 	}
 	return f
 }

@@ -11,6 +11,7 @@ import (
 	"ovs"
 	"ovs/albaproxy/asd"
 	"ovs/internal/conformance/backendtest"
+	"ovs/internal/pace"
 )
 
 func golden(t *testing.T, what string, got []byte, want string) {
@@ -86,7 +87,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	for _, size := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 5*blockSize + 7} {
 		data := backendtest.Bytes(uint64(size), size, true)
-		stored, table := pack(data)
+		stored, table := pack(data, new(pace.Work))
 		if n := uint64(len(stored)); n > packedMost(size) || cap(stored) != int(packedMost(size)) {
 			t.Errorf("%d bytes are packed in %d, more than %d", size, n, packedMost(size))
 		}
@@ -255,7 +256,7 @@ func FuzzRecords(f *testing.F) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	stored, table := pack(backendtest.Bytes(1, 5000, true))
+	stored, table := pack(backendtest.Bytes(1, 5000, true), new(pace.Work))
 	f.Add(stored[:table[0].stored], byte(blockSnappy), 5000)
 	f.Fuzz(func(t *testing.T, stored []byte, flags byte, size int) {
 		if size < 1 || size > blockSize {

@@ -9,6 +9,7 @@ import (
 
 	"ovs"
 	"ovs/albaproxy/asd"
+	"ovs/internal/pace"
 )
 
 // slack is how long a Put waits for its last fragments once enough of them stand.
@@ -40,7 +41,10 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 	if err != nil {
 		return false, err
 	}
-	c := &content{space: s, name: name, size: uint64(len(data)), checksum: longChecksum(data), stored: data, unit: o.Unit}
+	p.puts.Add(1)
+	defer p.puts.Add(-1)
+	c := &content{space: s, name: name, size: uint64(len(data)), stored: data, unit: o.Unit, work: pace.Work{Behind: p.behind}}
+	c.checksum = longChecksum(data, &c.work)
 	if old, ok := g.manifests.peek(s.manifests + name); ok {
 		return p.existing(c, old)
 	}
@@ -58,6 +62,9 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 	}
 	return full, nil
 }
+
+// behind tells whether PUTs come faster than they end.
+func (p *Proxy) behind() bool { return p.puts.Load() > pace.Few }
 
 // errAgain is in the error of an attempt that may go well if it is begun again.
 var errAgain = errors.New("worth another attempt")
@@ -115,7 +122,7 @@ func (p *Proxy) prepare(ctx context.Context, g *group, c *content, k, m int) (e 
 	}
 	free := func() { p.attempts.end(c.space.id, epoch) }
 	if c.raw != nil {
-		c.stored, c.table = pack(c.raw)
+		c.stored, c.table = pack(c.raw, &c.work)
 		c.raw = nil
 	}
 	id, err := p.attemptID()
@@ -180,7 +187,7 @@ type written struct {
 func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, disks []*disk, enough int, repair bool) ([]written, error) {
 	storedSum := c.checksum
 	if c.codec != codecPlain {
-		storedSum = longChecksum(c.stored)
+		storedSum = longChecksum(c.stored, &c.work)
 	}
 	// A disk that hangs holds up neither the caller nor its own fragment: it may end after Put did.
 	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTime)

@@ -73,8 +73,8 @@ type Node struct {
 	closed bool
 }
 
-// Open starts the node and begins to start its groups, all at once: each waits for an election. KindBusy: another process has the directory. KindConflict: the directory is
-// another node's. KindNotSupported: a newer version wrote it.
+// Open starts the node and begins to start its groups, all at once: each waits for an election. KindBusy: another process has
+// the directory. KindConflict: the directory is another node's. KindNotSupported: a newer version wrote it.
 func Open(cfg Config) (*Node, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.OS()

@@ -365,6 +365,38 @@ func TestSealedDataRot(t *testing.T) {
 	}
 }
 
+// What is longer than a buffer is read in parts at once: each byte in its place, one rotten part spoils the whole.
+func TestLongRead(t *testing.T) {
+	b := newBench(t)
+	b.close()
+	b.disk = vfs.NewCrash(2)
+	b.cfg.Size, b.cfg.SegmentSize, b.cfg.Rand = 32<<20, 4<<20, strings.NewReader("identity")
+	b.open()
+	long := 5*readBuffer + 777
+	p := logtest.Write(t, b.l, logtest.Ref(1), 1, long)
+	want := logtest.Data(logtest.Ref(1), 1, long)
+	b.close()
+	b.open() // nothing is in memory
+	if b.l.TryReadAt(p, make([]byte, 1)) {
+		t.Fatal("in memory")
+	}
+	for _, from := range []int{0, 1, block - 1, readBuffer - 5} {
+		for _, n := range []int{readBuffer, readBuffer + 1, 2*readBuffer + 33, long - from} {
+			got := make([]byte, n)
+			if err := b.l.ReadAt(p+ovs.LogPos(from), got); err != nil || !bytes.Equal(got, want[from:][:n]) {
+				t.Fatalf("%d bytes from %d: %v, or others", n, from, err)
+			}
+		}
+	}
+	b.flip(p + 3*readBuffer)
+	if err := b.l.ReadAt(p, make([]byte, long)); !ovs.Is(err, ovs.KindCorrupt) {
+		t.Fatalf("rotten data read with %v", err)
+	}
+	if err := b.l.ReadAt(p, make([]byte, 2*readBuffer)); err != nil {
+		t.Fatalf("the sound part: %v", err)
+	}
+}
+
 // A segment that lost its header is known by its first batch; one that lost both keeps the whole log from being believed.
 func TestLostHeader(t *testing.T) {
 	b := newBench(t)

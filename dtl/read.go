@@ -2,6 +2,7 @@ package dtl
 
 import (
 	"hash/crc32"
+	"sync"
 
 	"ovs"
 )
@@ -10,6 +11,7 @@ import (
 const (
 	readBuffer  = 128 << 10
 	readBuffers = 16
+	readsAtOnce = 4 // of one caller
 )
 
 var errStale = ovs.E("dtl.ReadAt", ovs.KindStale, nil, nil)
@@ -25,6 +27,33 @@ func (l *Log) ReadAt(p ovs.LogPos, dst []byte) error {
 	if g == nil {
 		return errStale
 	}
+	if len(dst) <= readBuffer {
+		return l.readPart(g, at, dst)
+	}
+	// Long ones are an SCO's, which is built as fast as it can be read.
+	var all sync.WaitGroup
+	slots := make(chan struct{}, readsAtOnce)
+	errs := make([]error, (len(dst)+readBuffer-1)/readBuffer)
+	for i := range errs {
+		part := dst[i*readBuffer : min((i+1)*readBuffer, len(dst))]
+		from := place{at.gen, at.off + uint32(i*readBuffer)}
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = l.readPart(g, from, part)
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readPart reads from segment g, which at is in.
+func (l *Log) readPart(g *segment, at place, dst []byte) error {
 	buf := l.reads.Wait()
 	if buf == nil {
 		return ovs.E("dtl.ReadAt", ovs.KindClosed, nil, nil)

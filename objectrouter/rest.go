@@ -105,18 +105,18 @@ func (r *Router) again() {
 // restIdle rests all that was not touched for RestAfter, and the coldest where too much is served.
 func (r *Router) restIdle() {
 	now := r.table.tick.Load()
-	var idle, warm []*node
+	var idle, warm []resting
 	r.table.each(func(n *node) {
-		switch {
+		switch d := (resting{n: n, used: n.used.Load()}); {
 		case !n.open.Load():
-		case now-n.used.Load() > ticksToRest:
-			idle = append(idle, n)
+		case now-d.used > ticksToRest:
+			idle = append(idle, d)
 		default:
-			warm = append(warm, n)
+			warm = append(warm, d)
 		}
 	})
 	if over := len(idle) + len(warm) - r.cfg.MaxServed*9/10; len(idle)+len(warm) > r.cfg.MaxServed && over > len(idle) {
-		slices.SortFunc(warm, func(a, b *node) int { return int(a.used.Load() - b.used.Load()) })
+		slices.SortFunc(warm, func(a, b resting) int { return int(a.used - b.used) })
 		idle = append(idle, warm[:over-len(idle)]...)
 	}
 	for batch := range slices.Chunk(idle, restBatch) {
@@ -136,21 +136,20 @@ type resting struct {
 
 // restSome rests a few objects, a few at a time. Those that came to rest while the sequence of the ones before them was on its
 // way are made clean in the next one: no gate is closed while another object's data are on their way to the backend.
-func (r *Router) restSome(batch []*node) {
+func (r *Router) restSome(batch []resting) {
 	ctx, cancel := context.WithTimeout(r.ctx, restLimit)
 	defer cancel()
 	rested := make(chan resting, len(batch))
-	for i, n := range batch {
-		batch[i] = r.table.pin(n.id) // which may be another one by now
-		defer r.table.unpin(batch[i])
+	for i, d := range batch {
+		batch[i].n = r.table.pin(d.n.id) // which may be another one by now, used since
+		defer r.table.unpin(batch[i].n)
 	}
 	go func() {
 		defer close(rested)
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		slots := make(chan struct{}, restAtOnce)
-		for _, n := range batch {
-			d := resting{n: n, used: n.used.Load()}
+		for _, d := range batch {
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()

@@ -105,6 +105,38 @@ func TestRest(t *testing.T) {
 	})
 }
 
+// TestTouchedSinceFound: an object that was found idle, and then touched while others of its round came to rest, stays.
+func TestTouchedSinceFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		r := w.router()
+		id := newUser(r).file(t, "f")
+		found := func() resting {
+			n := r.table.pin(id)
+			defer r.table.unpin(n)
+			return resting{n: n, used: n.used.Load()}
+		}
+		touch := func(data string) {
+			if err := newUser(r).write(id, 0, data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		touch("first")
+		d := found()
+		time.Sleep(30 * time.Second) // the clock of last uses moves on
+		touch("again")
+		r.restSome([]resting{d})
+		if e := w.owner(id); e.state != serving || r.Served() != 1 {
+			t.Fatalf("touched, it is %+v; %d are served", e, r.Served())
+		}
+		r.restSome([]resting{found()})
+		if e := w.owner(id); e.state != clean || r.Served() != 0 {
+			t.Fatalf("untouched, it is %+v; %d are served", e, r.Served())
+		}
+		w.end(r)
+	})
+}
+
 // TestRestUnderLoad: operations never see that their object comes to rest between them.
 func TestRestUnderLoad(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.RestAfter = 12 * time.Millisecond })

@@ -45,7 +45,7 @@ type Directory struct {
 	tree   string // root/fragments
 	id     Identity
 	device string
-	lane   lane
+	lane   *lane
 	lock   io.Closer
 
 	pending atomic.Int64   // bytes of Puts under way, which the free space does not show yet

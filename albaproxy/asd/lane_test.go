@@ -4,27 +4,39 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// slowFile takes a while for each write, and counts those under way on all files of its device.
+// device counts the writes under way on all its files.
+type device struct {
+	mu         sync.Mutex
+	busy, most int
+}
+
+func (d *device) add(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy += n
+	d.most = max(d.most, d.busy)
+}
+
+// slowFile takes a while for each write.
 type slowFile struct {
-	busy *int
-	most *int
+	on   *device
 	got  []byte
 	hang chan struct{} // nil: it does not
 }
 
 func (f *slowFile) WriteAt(b []byte, off int64) (int, error) {
-	*f.busy++
-	*f.most = max(*f.most, *f.busy)
+	f.on.add(1)
+	defer f.on.add(-1)
 	if f.hang != nil {
 		<-f.hang
 	}
 	time.Sleep(time.Millisecond)
-	*f.busy--
 	f.got = append(f.got[:off], b...)
 	return len(b), nil
 }
@@ -33,10 +45,9 @@ func (f *slowFile) WriteAt(b []byte, off int64) (int, error) {
 func TestLanes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lanes Lanes
-		var busy, most, otherBusy, otherMost int
+		var a, b device
 		data := bytes.Repeat([]byte("fragment"), 3*piece/8+100)
-		one, two := &slowFile{busy: &busy, most: &most}, &slowFile{busy: &busy, most: &most}
-		other := &slowFile{busy: &otherBusy, most: &otherMost}
+		one, two, other := &slowFile{on: &a}, &slowFile{on: &a}, &slowFile{on: &b}
 		done := make(chan error)
 		began := time.Now()
 		for f, device := range map[*slowFile]string{one: "a", two: "a", other: "b"} {
@@ -47,8 +58,8 @@ func TestLanes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if d := time.Since(began); most != 1 || d != 8*time.Millisecond {
-			t.Errorf("%d at a time on one device, all after %v", most, d)
+		if d := time.Since(began); a.most != 1 || d != 8*time.Millisecond {
+			t.Errorf("%d at a time on one device, all after %v", a.most, d)
 		}
 		for _, f := range []*slowFile{one, two, other} {
 			if !bytes.Equal(f.got, data) {
@@ -62,19 +73,45 @@ func TestLanes(t *testing.T) {
 func TestLaneHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lanes Lanes
-		var busy, most int
-		stuck := &slowFile{busy: &busy, most: &most, hang: make(chan struct{})}
+		var a device
+		stuck := &slowFile{on: &a, hang: make(chan struct{})}
 		hung := make(chan error)
 		go func() { hung <- lanes.of("a").write(t.Context(), stuck, []byte("x")) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := lanes.of("a").write(ctx, &slowFile{busy: &busy, most: &most}, []byte("y")); !errors.Is(err, context.DeadlineExceeded) {
+		if err := lanes.of("a").write(ctx, &slowFile{on: &a}, []byte("y")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 		close(stuck.hang)
 		if err := <-hung; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// Where a lane is crowded, what is left of each fragment is written at once and side by side, also of those that waited.
+func TestCrowdedLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lanes Lanes
+		var a device
+		data := bytes.Repeat([]byte("fragment"), 4*piece/8)
+		n := crowded/len(data) + 1
+		done := make(chan error)
+		began := time.Now()
+		for range n {
+			go func() { done <- lanes.of("a").write(t.Context(), &slowFile{on: &a}, data) }()
+		}
+		for range n {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if inTurn := time.Duration(n*4) * time.Millisecond; a.most < 2 || time.Since(began) >= inTurn {
+			t.Errorf("%d at a time, all after %v; in turn %v", a.most, time.Since(began), inTurn)
+		}
+		if q := lanes.of("a").queued.Load(); q != 0 {
+			t.Errorf("%d bytes are left in the lane", q)
 		}
 	})
 }

@@ -19,8 +19,15 @@ import (
 // Step is how much work goes between two looks, in bytes that are copied, hashed or coded: some tens of microseconds.
 const Step = 64 << 10
 
+// Few is how many pieces of work that belong together may be under way or wait while each steps aside. Where there are more, the
+// background does not keep up, and what it leaves undone costs more later.
+const Few = 2
+
 // Work counts what one goroutine did since it stepped aside last. The zero value is ready.
-type Work struct{ n int }
+type Work struct {
+	Behind func() bool // tells that the background does not keep up: nothing steps aside then; nil: it always does
+	n      int
+}
 
 // Did steps aside where n bytes more make a Step. No lock may be held that a client's operation takes.
 func (w *Work) Did(n int) {
@@ -28,6 +35,9 @@ func (w *Work) Did(n int) {
 		return
 	}
 	w.n = 0
+	if w.Behind != nil && w.Behind() {
+		return
+	}
 	runtime.Gosched()
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
 }

@@ -57,6 +57,13 @@ func (t *Tail) Next(most int) *Sealed {
 	return s
 }
 
+// Waiting is how many intervals are cut and were not given out.
+func (t *Tail) Waiting() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.sealed) - t.taken
+}
+
 // join is one interval instead of some that follow each other.
 func join(cut []*Sealed) *Sealed {
 	if len(cut) == 1 {

@@ -529,6 +529,26 @@ func TestReadUnder(t *testing.T) {
 	}
 }
 
+func TestWaiting(t *testing.T) {
+	r := newRig(t, memlog.New(), Config{})
+	for i := range 3 {
+		r.write(uint64(i), []byte("x"), ovs.FileSync)
+		if got := r.Waiting(); got != i {
+			t.Fatalf("%d intervals wait, want %d: one is not cut", got, i)
+		}
+		r.Seal()
+	}
+	s := r.Next(2)
+	if got := r.Waiting(); got != 1 {
+		t.Fatalf("%d intervals wait after two were given out", got)
+	}
+	r.below.take(t, s)
+	r.Drop(s)
+	if got := r.Waiting(); got != 1 {
+		t.Fatalf("%d intervals wait after two were dropped", got)
+	}
+}
+
 // slipLog does something just before a read of the log.
 type slipLog struct {
 	ovs.Log

@@ -85,7 +85,7 @@ func TestPlantedBugsAreFound(t *testing.T) {
 	for _, bug := range []string{"stable write kept in memory", "write dropped", "write one sector off", "sector torn", "commit does nothing"} {
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
-			err := play(t, bug, 20)
+			err := play(t, bug, 500) // a busy machine plays few operations in each
 			if err == nil {
 				t.Fatal("not found")
 			}
