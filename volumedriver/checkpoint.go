@@ -1,6 +1,7 @@
 package volumedriver
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // mostTLogBytes is the bytes in TLogs since the root that call for a checkpoint, beside their number and a heavy delta.
 const mostTLogBytes = 64 << 20
 
-func sortedKeys[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // due tells what the flusher should do beside SCOs. gate is held.
 func (v *volume) due() bool { return v.dueTLog() || v.dueCheckpoint() }
@@ -28,10 +29,18 @@ func (v *volume) dueTLog() bool {
 	return f.stands.SCO >= f.firstPending+ovs.SCONo(v.d.cfg.TLogSCOs)-1
 }
 
+// dueCheckpoint: also when as much was put since the root as the volume holds, and a TLog's worth, for so much may be dead.
 func (v *volume) dueCheckpoint() bool {
 	v.m.mu.RLock()
 	delta := v.m.bytes
 	v.m.mu.RUnlock()
+	f := &v.flush
+	f.mu.Lock()
+	put := int64(f.stands.SCO - f.head.RootSCO)
+	f.mu.Unlock()
+	if put >= int64(v.d.cfg.TLogSCOs) && put*int64(v.d.clusters) >= v.m.mapped.Load() {
+		return true
+	}
 	return delta > 0 && v.d.cfg.Budget.heavy(delta) || len(v.flush.tlogs) >= v.d.cfg.MostTLogs || v.flush.logged >= mostTLogBytes
 }
 
@@ -44,7 +53,7 @@ func (v *volume) maintain() error {
 	if err := v.drain(v.ctx); err != nil {
 		return err
 	}
-	if v.dueTLog() {
+	if !v.dueCheckpoint() {
 		if err := v.putTLog(); err != nil {
 			return err
 		}
@@ -84,6 +93,10 @@ func (v *volume) checkpoint() error {
 	if f.head.RootEpoch != 0 {
 		obsolete = append(obsolete, rootName(f.head.RootSCO, f.head.RootEpoch))
 	}
+	if f.live != 0 {
+		obsolete = append(obsolete, liveName(f.head.RootSCO, f.head.RootEpoch))
+	}
+	obsolete = append(obsolete, v.deadNames(merged.live)...)
 	if planted.DeleteFirst {
 		_ = v.d.delete(v.ctx, v.ns, obsolete)
 	}
@@ -99,9 +112,9 @@ func (v *volume) checkpoint() error {
 			v.m.budget.admit(st, merged.segments[i])
 		}
 	}
-	f.tlogs, f.logged, f.firstPending = nil, 0, s.SCO+1
+	f.tlogs, f.logged, f.firstPending, f.live = nil, 0, s.SCO+1, merged.liveLength
 	f.garbage = append(f.garbage, obsolete...)
-	v.collect()
+	f.cleared = v.collect() && f.live != 0
 	return nil
 }
 
@@ -110,14 +123,27 @@ type mergedMap struct {
 	mu        sync.Mutex
 	stretches map[uint32]*stretch
 	segments  map[uint32]*segment
+	live      *live
+
+	liveLength uint32 // of what was put of them, in bytes
 }
 
 // makeRoot puts the segments that the delta changes, and a root over all, and gives the head that names it. What it puts
 // follows from state, delta and the root before alone: a retry puts the same.
 func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, error) {
 	m := &mergedMap{stretches: map[uint32]*stretch{}, segments: map[uint32]*segment{}}
+	var err error
+	if m.live, err = v.liveBefore(ctx); err != nil {
+		return nil, nil, err
+	}
+	if v.flush.cleared {
+		m.live.forgetDead()
+	}
+	for n := v.flush.head.RootSCO + 1; n <= s.SCO; n++ {
+		m.live.stands(n)
+	}
 	touched := v.m.touched()
-	err := parallel(len(touched), 4, func(i int) error { return v.makeSegment(ctx, touched[i], s.SCO, m) })
+	err = parallel(len(touched), 4, func(i int) error { return v.makeSegment(ctx, touched[i], s.SCO, m) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,6 +158,10 @@ func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, erro
 			o.Segments = append(o.Segments, st.ref)
 		}
 	}
+	if o.Live, err = v.putLive(ctx, o, m); err != nil {
+		return nil, nil, err
+	}
+	m.liveLength = o.Live
 	body := o.encode(v.claim.Ref)
 	next := &head{RootSCO: o.SCO, RootEpoch: o.Epoch, RootLength: uint32(len(body)), Record: o.Record, Size: o.Size, Time: o.Time}
 	if planted.HeadFirst {
@@ -143,6 +173,18 @@ func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, erro
 		return nil, nil, err
 	}
 	return next, m, nil
+}
+
+// putLive puts the counts that go with a root, and gives their length. Those that do not fit the map are left out: the next
+// checkpoint counts it.
+func (v *volume) putLive(ctx context.Context, o *root, m *mergedMap) (uint32, error) {
+	if m.live.wrong {
+		v.zap.Error("the counts of SCOs do not fit the map: no SCO is deleted until it has been counted anew")
+		return 0, nil
+	}
+	body := m.live.encode(v.claim.Ref)
+	err := v.store(ctx, liveName(o.SCO, o.Epoch), body, ovs.PutOptions{Unit: ovs.ClusterSize, Compress: true})
+	return uint32(len(body)), err
 }
 
 // makeSegment merges one stretch and puts it.
@@ -162,7 +204,12 @@ func (v *volume) makeSegment(ctx context.Context, i uint32, watermark ovs.SCONo,
 			}
 		}
 	}
-	seg := v.m.merge(i, old)
+	type move struct {
+		l        Location
+		clusters int
+	}
+	var moves []move
+	seg := v.m.merge(i, old, func(l Location, clusters int) { moves = append(moves, move{l, clusters}) })
 	var st *stretch
 	if seg != nil {
 		st = newStretch(segmentRef{Stretch: i, SCO: watermark, Epoch: v.claim.Epoch, Runs: uint32(len(seg.starts)), Mapped: seg.mapped})
@@ -178,6 +225,9 @@ func (v *volume) makeSegment(ctx context.Context, i uint32, watermark ovs.SCONo,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stretches[i], m.segments[i] = st, seg
+	for _, x := range moves {
+		m.live.move(x.l, x.clusters)
+	}
 	return nil
 }
 
@@ -250,22 +300,25 @@ func (v *volume) Rest(ctx context.Context, shut func() error) ([]ovs.Update, err
 	return []ovs.Update{ovs.Set(ovs.HeadKey(v.claim.Object), next.encode())}, nil // guarded by the caller's change of the entry
 }
 
-// collect deletes what nothing reaches; what cannot be deleted now is found by the sweep of a later epoch.
-func (v *volume) collect() {
+// collect deletes what nothing reaches, and tells whether all of it went. What cannot be deleted now is found by the sweep of a later
+// epoch; dead SCOs by the next checkpoint.
+func (v *volume) collect() bool {
 	f := &v.flush
 	if !f.swept && f.head.RootEpoch == v.claim.Epoch {
 		f.swept = true
 		v.sweep()
 	}
 	if len(f.garbage) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
 	defer cancel()
-	if err := v.d.delete(ctx, v.ns, f.garbage); err != nil {
+	err := v.d.delete(ctx, v.ns, f.garbage)
+	if err != nil {
 		v.zap.Info("garbage stays for now", zap.Int("objects", len(f.garbage)), zap.Error(err))
 	}
 	f.garbage = nil
+	return err == nil
 }
 
 // sweep finds what earlier epochs left behind: roots, segments, TLogs and layer tables that the new root does not reach.
@@ -281,7 +334,7 @@ func (v *volume) sweep() {
 	for _, l := range v.flush.layers {
 		reached[layerName(l.Slot, l.Epoch)] = true
 	}
-	for _, prefix := range []string{"root/", "seg/", "tlog/", "layer/"} {
+	for _, prefix := range []string{"root/", "seg/", "tlog/", "layer/", "live/"} {
 		l, err := v.d.list(ctx, v.ns, prefix, "")
 		if err != nil {
 			v.zap.Info("leftovers stay for now", zap.Error(err))

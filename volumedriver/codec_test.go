@@ -46,7 +46,7 @@ func sampleHeader() *header {
 
 func sampleRoot() *root {
 	return &root{SCO: 0x2a, Epoch: 3, Record: 140, Size: 1 << 30, Time: 7, Lineage: lineage{{1, 10, 30}, {2, 0x29, 99}},
-		Layers: []layerRef{{1, 2, 333}}, Segments: []segmentRef{{0, 0x2a, 3, 7, 12}, {9, 0x20, 2, 1, 65536}}}
+		Layers: []layerRef{{1, 2, 333}}, Segments: []segmentRef{{0, 0x2a, 3, 7, 12}, {9, 0x20, 2, 1, 65536}}, Live: 2100}
 }
 
 func sampleSegment() *segment {
@@ -56,6 +56,16 @@ func sampleSegment() *segment {
 	s.add(7, 993, hole)
 	s.add(1000, stretchClusters-1000, locate(1, 3, 77))
 	return s
+}
+
+func sampleLive() *live {
+	t := newLive()
+	for _, n := range []ovs.SCONo{3, 0x29, 0x2a, 5 * livePageSCOs} {
+		t.stands(n)
+	}
+	t.move(locate(0, 1, 3), 1)
+	t.move(locate(0, 1, 0x2a), 1000)
+	return t
 }
 
 func sampleTLog() *tlog {
@@ -84,6 +94,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "sco-header", sampleHeader().encode(ref))
 	golden(t, "root", sampleRoot().encode(ref))
 	golden(t, "segment", sampleSegment().encode(ref, 9))
+	golden(t, "live", sampleLive().encode(ref))
 	golden(t, "tlog", sampleTLog().encode(ref))
 	golden(t, "layer", sampleLayer().encode(ref))
 	u := make([]byte, unit.Size)
@@ -99,7 +110,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, n := range []string{namespace(ref), scoName(maxSCO, ^ovs.Epoch(0)), tlogName(1, maxSCO, 3), rootName(0, 1), segmentName(7, 1, 2), layerName(1, 9)} {
+	for _, n := range []string{namespace(ref), scoName(maxSCO, ^ovs.Epoch(0)), tlogName(1, maxSCO, 3), rootName(0, 1), segmentName(7, 1, 2), liveName(maxSCO, 3), layerName(1, 9)} {
 		if err := ovs.CheckBackendName("test", n); err != nil {
 			t.Error(err)
 		}
@@ -119,6 +130,9 @@ func TestRoundTrips(t *testing.T) {
 	s := sampleSegment()
 	gotSegment, err := decodeSegment(ref, 9, s.encode(ref, 9))
 	same(t, s, gotSegment, err)
+	lv := sampleLive()
+	gotLive, err := decodeLive(ref, lv.encode(ref))
+	same(t, lv, gotLive, err)
 	l := sampleLayer()
 	gotLayer, err := decodeLayer(ref, l.encode(ref))
 	same(t, l, gotLayer, err)
@@ -135,6 +149,10 @@ func TestRoundTrips(t *testing.T) {
 	}
 	if _, err := decodeRoot(ovs.Ref{Pool: pool, Object: 1}, o.encode(ref)); !ovs.Is(err, ovs.KindCorrupt) {
 		t.Errorf("another volume's root: %v", err)
+	}
+	old := o.encode(ref)
+	if got, err := decodeRoot(ref, closeFrame(old[:len(old)-4])); err != nil || got.Live != 0 {
+		t.Errorf("a root without counts: %+v, %v", got, err)
 	}
 	newer := hd.encode()
 	newer[0]++
@@ -186,6 +204,7 @@ func TestMalformed(t *testing.T) {
 		"tlog":    {sampleTLog().encode(ref), func(b []byte) error { _, err := decodeTLog(ref, b); return err }},
 		"segment": {sampleSegment().encode(ref, 9), func(b []byte) error { _, err := decodeSegment(ref, 9, b); return err }},
 		"root":    {sampleRoot().encode(ref), func(b []byte) error { _, err := decodeRoot(ref, b); return err }},
+		"live":    {sampleLive().encode(ref), func(b []byte) error { _, err := decodeLive(ref, b); return err }},
 		"layer":   {layer.encode(ref), func(b []byte) error { _, err := decodeLayer(ref, b); return err }},
 	}
 	for name, x := range frames {
@@ -276,6 +295,21 @@ func FuzzRoot(f *testing.F) {
 			return nil, err
 		}
 		return x.encode(ref), nil
+	})
+}
+
+func FuzzLive(f *testing.F) {
+	fuzzFrame(f, magicLive, sampleLive().encode(ref), func(b []byte) ([]byte, error) {
+		x, err := decodeLive(ref, b)
+		if err != nil {
+			return nil, err
+		}
+		y := x.encode(ref)
+		x.forgetDead()
+		if d := x.dead(); len(d) > 0 {
+			f.Errorf("%v are still dead", d)
+		}
+		return y, nil
 	})
 }
 

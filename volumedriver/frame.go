@@ -21,6 +21,7 @@ const (
 	magicSegment = 0x4f565347 // "OVSG"
 	magicRoot    = 0x4f565254 // "OVRT"
 	magicLayer   = 0x4f564c59 // "OVLY"
+	magicLive    = 0x4f564c56 // "OVLV"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -107,6 +107,11 @@ func rootName(n ovs.SCONo, e ovs.Epoch) string {
 	return fmt.Sprintf("root/%011x-%016x", n, uint64(e))
 }
 
+// liveName is the name of the counts that go with a root.
+func liveName(n ovs.SCONo, e ovs.Epoch) string {
+	return fmt.Sprintf("live/%011x-%016x", n, uint64(e))
+}
+
 func tlogName(first, last ovs.SCONo, e ovs.Epoch) string {
 	return fmt.Sprintf("tlog/%011x-%011x-%016x", first, last, uint64(e))
 }

@@ -218,25 +218,29 @@ func (m *volumeMap) touched() []uint32 {
 	return sortedKeys(hit)
 }
 
-// merge makes the segment of a stretch out of the delta and the old one (nil: there was none); nil when nothing is mapped.
-func (m *volumeMap) merge(i uint32, old *segment) *segment {
+// merge makes the segment of a stretch out of the delta and the old one (nil: there was none); nil when nothing is mapped. It tells
+// moved what the new one reaches and the old one does not (clusters > 0), and the other way round (< 0).
+func (m *volumeMap) merge(i uint32, old *segment, moved func(l Location, clusters int)) *segment {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	s := &segment{}
 	base := uint64(i) << stretchBits
 	m.delta.Walk(base, stretchClusters, func(c, n uint64, l Location, ok bool) bool {
 		rel := c - base
-		if ok || old == nil {
-			if !ok {
-				l = hole
-			}
+		if ok {
 			s.add(rel, n, l)
-			return true
+			moved(l, int(n))
+		} else if old == nil {
+			s.add(rel, n, hole)
 		}
-		for n > 0 {
+		for old != nil && n > 0 {
 			l, k := old.at(rel)
 			k = min(k, n)
-			s.add(rel, k, l)
+			if ok {
+				moved(l, -int(k))
+			} else {
+				s.add(rel, k, l)
+			}
 			rel, n = rel+k, n-k
 		}
 		return true

@@ -164,6 +164,7 @@ func (p *player) play() {
 	case k < 88:
 		flush(p.t, p.v)
 		p.settled()
+		p.audit(p.v, p.faults)
 	case k < 90:
 		p.rest(p.v)
 		p.settled()
@@ -213,6 +214,7 @@ func playModel(t *testing.T, seed uint64, steps int, faults bool) {
 	p.v.Close()
 	p.v = w.mustRecover()
 	p.restarted()
+	p.audit(p.v, p.faults)
 	p.limbo.Land(p.g)
 	p.v.Close()
 	if d, c := w.cfg.Budget.Use(); d != 0 || c != 0 {

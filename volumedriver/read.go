@@ -66,7 +66,12 @@ func (v *volume) visit(ctx context.Context, c, n uint64, f func(span) error) err
 	for end := c + n; c < end; {
 		spans, cold := v.m.look(c, end-c, room[:0], batch)
 		for _, s := range spans {
-			if err := f(s); err != nil {
+			err := f(s)
+			if ovs.Is(err, ovs.KindNotFound) && v.m.moved(s) {
+				cold = nil // its SCO was deleted meanwhile, since nothing is reached in it any more
+				break
+			}
+			if err != nil {
 				return err
 			}
 			c = s.cluster + s.n
@@ -83,6 +88,12 @@ func (v *volume) visit(ctx context.Context, c, n uint64, f func(span) error) err
 		}
 	}
 	return nil
+}
+
+// moved tells whether a span stands elsewhere by now, or may.
+func (m *volumeMap) moved(s span) bool {
+	now, _ := m.look(s.cluster, s.n, nil, 1)
+	return len(now) == 0 || now[0] != s
 }
 
 // replaced tells whether a stretch is no longer the volume's.

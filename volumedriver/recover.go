@@ -89,7 +89,7 @@ func (r *recovery) root(ctx context.Context) (err error) {
 		r.v.m.stretches[s.Stretch] = newStretch(s)
 		r.v.m.mapped.Add(int64(s.Mapped))
 	}
-	r.v.flush.layers = o.Layers
+	r.v.flush.layers, r.v.flush.live = o.Layers, o.Live
 	for _, l := range o.Layers {
 		b, err := r.d.get(ctx, r.v.ns, layerName(l.Slot, l.Epoch), int(l.Length))
 		if err != nil {

@@ -15,6 +15,7 @@ type root struct {
 	Lineage  lineage      // all closed epochs
 	Layers   []layerRef   // of the layer table
 	Segments []segmentRef // by stretch
+	Live     uint32       // length of the counts that go with it (live.go), in bytes; 0: there are none
 }
 
 // layerRef names an adopted layer's table.
@@ -49,6 +50,7 @@ func (o *root) encode(r ovs.Ref) []byte {
 		b = put64(put64(put32(b, s.Stretch), uint64(s.SCO)), uint64(s.Epoch))
 		b = put32(put32(b, s.Runs), s.Mapped)
 	}
+	b = put32(b, o.Live)
 	return closeFrame(b)
 }
 
@@ -63,6 +65,9 @@ func decodeRoot(r ovs.Ref, b []byte) (*root, error) {
 	}
 	for range count(d, 28) {
 		o.Segments = append(o.Segments, segmentRef{d.Uint32(), ovs.SCONo(d.Uint64()), ovs.Epoch(d.Uint64()), d.Uint32(), d.Uint32()})
+	}
+	if d.Left() > 0 { // those of an adopted file's volume and of earlier versions have none
+		o.Live = d.Uint32()
 	}
 	if err := end(d, "a root"); err != nil {
 		return nil, err

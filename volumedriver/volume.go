@@ -160,6 +160,8 @@ type flusher struct {
 	raw          []byte // the head as it stands in Raft
 	head         head   // the same
 	layers       []layerRef
+	live         uint32    // length of the counts that go with the root; 0: it has none
+	cleared      bool      // the SCOs that are dead by these counts were deleted
 	tlogs        []string  // names of the TLogs since the root
 	logged       int64     // their bytes
 	firstPending ovs.SCONo // the first SCO that is in no TLog

@@ -1,0 +1,199 @@
+package volumedriver
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"ovs"
+	"ovs/internal/membackend"
+)
+
+// audit compares the counts that go with the head's root with the map, and with what stands on the backend: every SCO that is
+// reached, and, unless leftovers are to be expected, no other.
+func (w *world) audit(v *volume, leftovers bool) {
+	w.t.Helper()
+	v.flush.gate <- struct{}{}
+	defer func() { <-v.flush.gate }()
+	f := &v.flush
+	if f.head.RootEpoch == 0 {
+		return
+	}
+	counts, err := v.liveBefore(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	walked := newLive()
+	if err := v.insist(context.Background(), "", func() (err error) { walked, err = v.countLive(context.Background()); return err }); err != nil {
+		w.t.Fatal(err)
+	}
+	stands := map[ovs.SCONo]bool{}
+	for _, o := range w.scos() {
+		var n ovs.SCONo
+		var e ovs.Epoch
+		if !parse(o.Name, "sco/%x-%x", &n, &e) {
+			w.t.Fatal(o.Name)
+		}
+		if of, _ := v.epochOf(n); n <= f.head.RootSCO && of == e {
+			stands[n] = true
+		}
+	}
+	for n := range f.head.RootSCO + 1 {
+		x, y := counts.at(n, true), walked.at(n, true)
+		if max(*x, 1) != max(*y, 1) {
+			w.t.Fatalf("SCO %d of %d: %d clusters are counted, %d are reached", n, f.head.RootSCO, int(*x)-1, int(*y)-1)
+		}
+		if *x > 1 && !stands[n] || !leftovers && stands[n] && (*x == 0 || *x == 1 && f.cleared) {
+			w.t.Fatalf("SCO %d of %d: stands: %v; counted: %d", n, f.head.RootSCO, stands[n], int(*x)-1)
+		}
+	}
+}
+
+// scos is the SCOs on the backend.
+func (w *world) scos() []ovs.ObjectInfo {
+	w.t.Helper()
+	var err error
+	for range 1000 {
+		var l []ovs.ObjectInfo
+		if l, err = w.backend.List(context.Background(), namespace(ref), "sco/", "", 1<<20); err == nil {
+			return l
+		}
+	}
+	w.t.Fatal(err)
+	return nil
+}
+
+// Overwriting a volume many times leaves about what it holds, whatever the defaults of TLogs.
+func TestDeadSCOsGo(t *testing.T) {
+	w := newWorld(t, Config{TLogSCOs: 4})
+	v := w.create()
+	for i := range 50 {
+		write(t, v, 0, pattern(uint64(i), 32*ovs.ClusterSize), ovs.FileSync) // two SCOs
+		flush(t, v)
+	}
+	until(t, "the flusher is done", func() bool { v.flush.mu.Lock(); defer v.flush.mu.Unlock(); return !v.flush.running })
+	if n := len(w.scos()); n > 8 {
+		t.Errorf("%d SCOs for a volume of two", n)
+	}
+	w.audit(v, false)
+	if got := read(t, v, 0, 32*ovs.ClusterSize); !bytes.Equal(got, pattern(49, 32*ovs.ClusterSize)) {
+		t.Error("not the same")
+	}
+	v.Close()
+}
+
+// What died in an epoch that ended before it was deleted goes with the next root.
+func TestDeadOfAnEarlierEpoch(t *testing.T) {
+	for _, how := range []string{"rest", "crash before the deletion"} {
+		w := newWorld(t, Config{TLogSCOs: 4})
+		v := w.create()
+		write(t, v, 0, pattern(1, 16*ovs.ClusterSize), ovs.FileSync)
+		flush(t, v)
+		w.rest(v)
+		v = w.mustRecover()
+		write(t, v, 0, pattern(2, 16*ovs.ClusterSize), ovs.FileSync)
+		flush(t, v)
+		if how == "rest" {
+			w.rest(v) // its root reaches SCO 1 no more
+		} else {
+			w.backend.SetHook(func(c membackend.Call) error {
+				if c.Op == "Delete" {
+					return ovs.E("test", ovs.KindIO, nil, nil)
+				}
+				return nil
+			})
+			for i := range 4 {
+				write(t, v, 0, pattern(uint64(3+i), 16*ovs.ClusterSize), ovs.FileSync)
+				flush(t, v)
+			}
+			until(t, "the root", func() bool { return exists(w, rootName(6, 2)) || exists(w, rootName(5, 2)) })
+			v.Close()
+			w.backend.SetHook(nil)
+		}
+		if v = w.mustRecover(); len(w.scos()) < 2 {
+			t.Fatalf("%s: %d SCOs stand", how, len(w.scos()))
+		}
+		w.audit(v, false)
+		for i := range 4 {
+			write(t, v, 0, pattern(uint64(10+i), 16*ovs.ClusterSize), ovs.FileSync)
+			flush(t, v)
+		}
+		until(t, how+": the dead are gone", func() bool { return len(w.scos()) <= 2 })
+		w.audit(v, false)
+		v.Close()
+	}
+}
+
+// Counts that are lost are made anew from the map, and those that do not fit it delete nothing.
+func TestCountsAreLost(t *testing.T) {
+	for _, how := range []string{"lost", "wrong"} {
+		w := newWorld(t, Config{TLogSCOs: 4})
+		v := w.create()
+		write(t, v, 0, pattern(1, 32*ovs.ClusterSize), ovs.FileSync)
+		flush(t, v)
+		w.rest(v)
+		v = w.mustRecover()
+		name := liveName(v.flush.head.RootSCO, v.flush.head.RootEpoch)
+		if err := w.backend.Delete(context.Background(), v.ns, name); err != nil {
+			t.Fatal(err)
+		}
+		if how == "wrong" {
+			b := newLive().encode(ref) // SCOs that are reached are not there
+			v.flush.live = uint32(len(b))
+			if _, err := w.backend.Put(context.Background(), v.ns, name, b, ovs.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 12 {
+			write(t, v, 0, pattern(uint64(2+i), 16*ovs.ClusterSize), ovs.FileSync)
+			flush(t, v)
+		}
+		until(t, "two more roots are made", func() bool { return exists(w, rootName(10, 2)) || exists(w, rootName(12, 2)) || exists(w, rootName(14, 2)) })
+		w.audit(v, true)
+		if got := read(t, v, 0, 32*ovs.ClusterSize); !bytes.Equal(got[:65536], pattern(13, 65536)) || !bytes.Equal(got[65536:], pattern(1, 131072)[65536:]) {
+			t.Errorf("%s: not the same", how)
+		}
+		v.Close()
+	}
+}
+
+// A read has looked into the map when a checkpoint deletes the SCO that it was shown.
+func TestSCODeletedUnderARead(t *testing.T) {
+	w := newWorld(t, Config{TLogSCOs: 1})
+	v := w.create()
+	write(t, v, 0, pattern(1, 16*ovs.ClusterSize), ovs.FileSync)
+	flush(t, v)
+	slipped := false
+	w.backend.SetHook(func(c membackend.Call) error {
+		if c.Op != "Get" || c.After || slipped || !strings.HasPrefix(c.Name, "sco/") {
+			return nil
+		}
+		slipped = true
+		w.backend.SetHook(nil)
+		write(t, v, 0, pattern(2, 16*ovs.ClusterSize), ovs.FileSync)
+		flush(t, v)
+		until(t, "the SCO is deleted", func() bool { return !exists(w, c.Name) })
+		return nil
+	})
+	got := read(t, v, 0, 4096)
+	if !slipped || !bytes.Equal(got, pattern(2, 16*ovs.ClusterSize)[:4096]) {
+		t.Fatalf("slipped in: %v; not the same", slipped)
+	}
+	v.Close()
+}
+
+// An SCO that is gone though the map reaches it is an error, and the read ends.
+func TestReachedSCOIsGone(t *testing.T) {
+	w := newWorld(t, Config{})
+	v := w.create()
+	write(t, v, 0, pattern(1, 16*ovs.ClusterSize), ovs.FileSync)
+	flush(t, v)
+	if err := w.backend.Delete(context.Background(), v.ns, scoName(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryRead(v, 0, 4096); err == nil {
+		t.Fatal("read without an error")
+	}
+	v.Close()
+}
