@@ -14,7 +14,11 @@ Package volumedriver keeps virtual disks as logs of immutable objects. It gives 
 	           │ 64 SCOs on: TLog tlog/<first>-<last>-<epoch>, their headers merged            tlog.go
 	           │ now and then: checkpoint                                                      checkpoint.go
 	           ▼
-	  seg/<stretch>-<n>-<epoch> …, root/<n>-<epoch>, then head := that root, by compare-and-set     root.go, head.go
+	  seg/<stretch>-<n>-<epoch> …, live/<n>-<epoch>, root/<n>-<epoch>,                          live.go, root.go
+	  then head := that root, by compare-and-set                                                head.go
+	           │
+	           ▼
+	  SCOs that the new map does not reach go: live counts the clusters that it reaches in each
 
 A read asks the tail (what is in the log), the map (which SCO, which unit), the page cache, the backend: read.go, fetch.go.
 Recovery walks the same way up: head, root, TLogs, SCO headers, log: recover.go, headers.go. An object counts when its epoch is the

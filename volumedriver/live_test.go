@@ -127,7 +127,7 @@ func TestDeadOfAnEarlierEpoch(t *testing.T) {
 
 // Counts that are lost are made anew from the map, and those that do not fit it delete nothing.
 func TestCountsAreLost(t *testing.T) {
-	for _, how := range []string{"lost", "wrong"} {
+	for _, how := range []string{"lost", "without what is reached", "too few"} {
 		w := newWorld(t, Config{TLogSCOs: 4})
 		v := w.create()
 		write(t, v, 0, pattern(1, 32*ovs.ClusterSize), ovs.FileSync)
@@ -138,8 +138,14 @@ func TestCountsAreLost(t *testing.T) {
 		if err := w.backend.Delete(context.Background(), v.ns, name); err != nil {
 			t.Fatal(err)
 		}
-		if how == "wrong" {
-			b := newLive().encode(ref) // SCOs that are reached are not there
+		if how != "lost" {
+			counts := newLive()
+			if how == "too few" {
+				counts.stands(1)
+				counts.stands(2)
+				counts.move(locate(0, 1, 1), 1) // of 16: the second that dies would seem to be the last
+			}
+			b := counts.encode(ref)
 			v.flush.live = uint32(len(b))
 			if _, err := w.backend.Put(context.Background(), v.ns, name, b, ovs.PutOptions{}); err != nil {
 				t.Fatal(err)
