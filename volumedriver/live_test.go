@@ -155,7 +155,9 @@ func TestCountsAreLost(t *testing.T) {
 			write(t, v, 0, pattern(uint64(2+i), 16*ovs.ClusterSize), ovs.FileSync)
 			flush(t, v)
 		}
-		until(t, "two more roots are made", func() bool { return exists(w, rootName(10, 2)) || exists(w, rootName(12, 2)) || exists(w, rootName(14, 2)) })
+		until(t, "two more roots are made", func() bool {
+			return exists(w, rootName(10, 2)) || exists(w, rootName(12, 2)) || exists(w, rootName(14, 2))
+		})
 		w.audit(v, true)
 		if got := read(t, v, 0, 32*ovs.ClusterSize); !bytes.Equal(got[:65536], pattern(13, 65536)) || !bytes.Equal(got[65536:], pattern(1, 131072)[65536:]) {
 			t.Errorf("%s: not the same", how)
