@@ -53,7 +53,7 @@ func (v *volume) maintain() error {
 	if err := v.drain(v.ctx); err != nil {
 		return err
 	}
-	if !v.dueCheckpoint() {
+	if v.dueTLog() && !v.dueCheckpoint() { // it would go again at once
 		if err := v.putTLog(); err != nil {
 			return err
 		}
@@ -311,13 +311,12 @@ func (v *volume) collect() bool {
 	if len(f.garbage) == 0 {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(v.ctx, ioTimeout)
-	defer cancel()
-	err := v.d.delete(ctx, v.ns, f.garbage)
-	if err != nil {
-		v.zap.Info("garbage stays for now", zap.Int("objects", len(f.garbage)), zap.Error(err))
-	}
+	names := f.garbage
 	f.garbage = nil
+	err := v.d.delete(v.ctx, v.ns, names)
+	if err != nil {
+		v.zap.Info("garbage stays for now", zap.Int("objects", len(names)), zap.Error(err))
+	}
 	return err == nil
 }
 

@@ -146,9 +146,13 @@ func (d *Driver) get(ctx context.Context, ns, name string, n int) ([]byte, error
 	return b, err
 }
 
+// delete deletes objects, those that are there; each page of them has a deadline of its own.
 func (d *Driver) delete(ctx context.Context, ns string, names []string) error {
 	for part := range slices.Chunk(names, page) {
-		if err := d.cfg.Backend.Delete(ctx, ns, part...); err != nil && !ovs.Is(err, ovs.KindNotFound) {
+		once, cancel := context.WithTimeout(ctx, ioTimeout)
+		err := d.cfg.Backend.Delete(once, ns, part...)
+		cancel()
+		if err != nil && !ovs.Is(err, ovs.KindNotFound) {
 			return err
 		}
 	}
