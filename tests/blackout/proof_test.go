@@ -217,10 +217,13 @@ func (m *machine) load(kill func(), gone <-chan error) error {
 	return err
 }
 
-// plants are flushes that the planted build leaves out: of files whose path has that in it.
+// plants are flushes that the planted build leaves out: of files whose path has that in it. Those of an ASD's fragments are not among
+// them: here they are not noticed, since fragments go past the page cache, and the flush of Raft's log that the manifest waits
+// for comes after, to the same disk and the same journal of ext4. ASDs on disks of their own have no such luck: tests/powercut
+// plays that, and notices it.
 var plants = []struct{ name, path string }{
 	{"no fdatasync of the log's segments", "/log/seg"},
-	{"no fdatasync of an ASD's fragments", "/fragments/"},
+	{"no flush of Raft's files", "/raft/"},
 }
 
 // shown is what all runs of one binary have shown.
