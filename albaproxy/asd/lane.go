@@ -9,7 +9,7 @@ import (
 
 const (
 	piece   = 256 << 10 // bytes of a fragment that are written in one call: about 0.1 ms of a device that does 2 GB/s
-	crowded = 12 << 20  // bytes that wait for a lane, or are on it: the fragments of more than two SCOs
+	crowded = 8 << 20   // bytes that wait for a lane, or are on it: more than the fragments of one SCO with its parity
 )
 
 // Lanes keeps the fragments that are written to one device behind each other, piece by piece, whichever ASD they are for. A
