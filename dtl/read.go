@@ -2,7 +2,8 @@ package dtl
 
 import (
 	"hash/crc32"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"ovs"
 )
@@ -31,25 +32,13 @@ func (l *Log) ReadAt(p ovs.LogPos, dst []byte) error {
 		return l.readPart(g, at, dst)
 	}
 	// Long ones are an SCO's, which is built as fast as it can be read.
-	var all sync.WaitGroup
-	slots := make(chan struct{}, readsAtOnce)
-	errs := make([]error, (len(dst)+readBuffer-1)/readBuffer)
-	for i := range errs {
-		part := dst[i*readBuffer : min((i+1)*readBuffer, len(dst))]
-		from := place{at.gen, at.off + uint32(i*readBuffer)}
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = l.readPart(g, from, part)
-		})
+	var parts errgroup.Group
+	parts.SetLimit(readsAtOnce)
+	for i := 0; i < len(dst); i += readBuffer {
+		from, part := place{at.gen, at.off + uint32(i)}, dst[i:min(i+readBuffer, len(dst))]
+		parts.Go(func() error { return l.readPart(g, from, part) })
 	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return parts.Wait()
 }
 
 // readPart reads from segment g, which at is in.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"ovs"
 	"ovs/internal/planted"
@@ -142,9 +143,12 @@ func (v *volume) makeRoot(ctx context.Context, s state) (*head, *mergedMap, erro
 	for n := v.flush.head.RootSCO + 1; n <= s.SCO; n++ {
 		m.live.stands(n)
 	}
-	touched := v.m.touched()
-	err = parallel(len(touched), 4, func(i int) error { return v.makeSegment(ctx, touched[i], s.SCO, m) })
-	if err != nil {
+	var merges errgroup.Group
+	merges.SetLimit(4)
+	for _, i := range v.m.touched() {
+		merges.Go(func() error { return v.makeSegment(ctx, i, s.SCO, m) })
+	}
+	if err := merges.Wait(); err != nil {
 		return nil, nil, err
 	}
 	o := &root{SCO: s.SCO, Epoch: v.claim.Epoch, Record: s.Record, Size: s.Size, Time: s.Time,

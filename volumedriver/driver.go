@@ -178,25 +178,6 @@ func (d *Driver) release(b *[]byte) {
 	<-d.building
 }
 
-// parallel runs f(0) … f(n-1), up to limit at a time, and gives an error that one of them had.
-func parallel(n, limit int, f func(i int) error) error {
-	var wg sync.WaitGroup
-	var once sync.Once
-	var first error
-	gate := make(chan struct{}, limit)
-	for i := range n {
-		gate <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-gate }()
-			if err := f(i); err != nil {
-				once.Do(func() { first = err })
-			}
-		})
-	}
-	wg.Wait()
-	return first
-}
-
 // epochIn is the epoch at the end of an object's name; 0 where there is none.
 func epochIn(name string) ovs.Epoch {
 	var e ovs.Epoch

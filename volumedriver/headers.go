@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"ovs"
 	"ovs/internal/unit"
 )
@@ -29,7 +31,12 @@ func (r *recovery) headers(ctx context.Context) error {
 		if len(items) == 0 {
 			break
 		}
-		if err := parallel(len(items), 8, func(i int) error { return r.load(ctx, &items[i]) }); err != nil {
+		var loads errgroup.Group
+		loads.SetLimit(8)
+		for i := range items {
+			loads.Go(func() error { return r.load(ctx, &items[i]) })
+		}
+		if err := loads.Wait(); err != nil {
 			return err
 		}
 		for _, x := range items {

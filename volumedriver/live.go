@@ -27,33 +27,37 @@ type livePage [livePageSCOs]uint16
 
 func newLive() *live { return &live{pages: map[uint64]*livePage{}} }
 
-// at is the place of an SCO's count; nil where its page is not there and is not to be made.
-func (t *live) at(n ovs.SCONo, make bool) *uint16 {
-	p := t.pages[uint64(n)/livePageSCOs]
-	if p == nil {
-		if !make {
-			return nil
-		}
-		p = new(livePage)
-		t.pages[uint64(n)/livePageSCOs] = p
+// at is what the table says of an SCO.
+func (t *live) at(n ovs.SCONo) uint16 {
+	if p := t.pages[uint64(n)/livePageSCOs]; p != nil {
+		return p[n%livePageSCOs]
 	}
-	return &p[n%livePageSCOs]
+	return 0
 }
 
-// stands adds an SCO in which nothing is reached yet.
-func (t *live) stands(n ovs.SCONo) { *t.at(n, true) = 1 }
+// stands adds an SCO in which nothing is reached, unless it is there.
+func (t *live) stands(n ovs.SCONo) {
+	i := uint64(n) / livePageSCOs
+	if t.pages[i] == nil {
+		t.pages[i] = new(livePage)
+	}
+	if x := &t.pages[i][n%livePageSCOs]; *x == 0 {
+		*x = 1
+	}
+}
 
 // move notes that the map reaches so many clusters more in what l names, or fewer. Adopted layers and holes are not counted.
 func (t *live) move(l Location, clusters int) {
 	if l == hole || l.slot() != 0 {
 		return
 	}
-	x := t.at(ovs.SCONo(l.number()), false)
-	if x == nil || *x == 0 || int(*x)+clusters < 1 || int(*x)+clusters > maxUnits {
+	was := t.at(ovs.SCONo(l.number()))
+	now := int(was) + clusters
+	if was == 0 || now < 1 || now > maxUnits {
 		t.wrong = true
 		return
 	}
-	*x = uint16(int(*x) + clusters)
+	t.pages[l.number()/livePageSCOs][l.number()%livePageSCOs] = uint16(now)
 }
 
 // dead is the SCOs in which nothing is reached.
@@ -163,9 +167,7 @@ func (v *volume) countLive(ctx context.Context) (*live, error) {
 		for from := uint64(0); from < stretchClusters; {
 			l, n := seg.at(from)
 			if l != hole && l.slot() == 0 {
-				if x := t.at(ovs.SCONo(l.number()), true); *x == 0 {
-					*x = 1
-				}
+				t.stands(ovs.SCONo(l.number()))
 			}
 			t.move(l, int(n))
 			from += n

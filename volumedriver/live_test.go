@@ -3,7 +3,6 @@ package volumedriver
 import (
 	"bytes"
 	"context"
-	"strings"
 	"testing"
 
 	"ovs"
@@ -40,12 +39,12 @@ func (w *world) audit(v *volume, leftovers bool) {
 		}
 	}
 	for n := range f.head.RootSCO + 1 {
-		x, y := counts.at(n, true), walked.at(n, true)
-		if max(*x, 1) != max(*y, 1) {
-			w.t.Fatalf("SCO %d of %d: %d clusters are counted, %d are reached", n, f.head.RootSCO, int(*x)-1, int(*y)-1)
+		x, y := counts.at(n), walked.at(n)
+		if max(x, 1) != max(y, 1) {
+			w.t.Fatalf("SCO %d of %d: %d clusters are counted, %d are reached", n, f.head.RootSCO, int(x)-1, int(y)-1)
 		}
-		if *x > 1 && !stands[n] || !leftovers && stands[n] && (*x == 0 || *x == 1 && f.cleared) {
-			w.t.Fatalf("SCO %d of %d: stands: %v; counted: %d", n, f.head.RootSCO, stands[n], int(*x)-1)
+		if x > 1 && !stands[n] || !leftovers && stands[n] && (x == 0 || x == 1 && f.cleared) {
+			w.t.Fatalf("SCO %d of %d: stands: %v; counted: %d", n, f.head.RootSCO, stands[n], int(x)-1)
 		}
 	}
 }
@@ -87,11 +86,7 @@ func TestDeadSCOsGo(t *testing.T) {
 func TestDeadOfAnEarlierEpoch(t *testing.T) {
 	for _, how := range []string{"rest", "crash before the deletion"} {
 		w := newWorld(t, Config{TLogSCOs: 4})
-		v := w.create()
-		write(t, v, 0, pattern(1, 16*ovs.ClusterSize), ovs.FileSync)
-		flush(t, v)
-		w.rest(v)
-		v = w.mustRecover()
+		v := w.rested(pattern(1, 16*ovs.ClusterSize))
 		write(t, v, 0, pattern(2, 16*ovs.ClusterSize), ovs.FileSync)
 		flush(t, v)
 		if how == "rest" {
@@ -129,11 +124,7 @@ func TestDeadOfAnEarlierEpoch(t *testing.T) {
 func TestCountsAreLost(t *testing.T) {
 	for _, how := range []string{"lost", "without what is reached", "too few"} {
 		w := newWorld(t, Config{TLogSCOs: 4})
-		v := w.create()
-		write(t, v, 0, pattern(1, 32*ovs.ClusterSize), ovs.FileSync)
-		flush(t, v)
-		w.rest(v)
-		v = w.mustRecover()
+		v := w.rested(pattern(1, 32*ovs.ClusterSize))
 		name := liveName(v.flush.head.RootSCO, v.flush.head.RootEpoch)
 		if err := w.backend.Delete(context.Background(), v.ns, name); err != nil {
 			t.Fatal(err)
@@ -173,16 +164,11 @@ func TestSCODeletedUnderARead(t *testing.T) {
 	write(t, v, 0, pattern(1, 16*ovs.ClusterSize), ovs.FileSync)
 	flush(t, v)
 	slipped := false
-	w.backend.SetHook(func(c membackend.Call) error {
-		if c.Op != "Get" || c.After || slipped || !strings.HasPrefix(c.Name, "sco/") {
-			return nil
-		}
+	w.beforeGet("sco/", func(name string) {
 		slipped = true
-		w.backend.SetHook(nil)
 		write(t, v, 0, pattern(2, 16*ovs.ClusterSize), ovs.FileSync)
 		flush(t, v)
-		until(t, "the SCO is deleted", func() bool { return !exists(w, c.Name) })
-		return nil
+		until(t, "the SCO is deleted", func() bool { return !exists(w, name) })
 	})
 	got := read(t, v, 0, 4096)
 	if !slipped || !bytes.Equal(got, pattern(2, 16*ovs.ClusterSize)[:4096]) {

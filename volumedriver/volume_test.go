@@ -3,13 +3,11 @@ package volumedriver
 import (
 	"bytes"
 	"context"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"ovs"
-	"ovs/internal/membackend"
 	"ovs/internal/memlog"
 	"ovs/internal/pagecache"
 )
@@ -258,22 +256,13 @@ func TestReadAhead(t *testing.T) {
 // A read has seen a stretch whose segment a checkpoint replaces, and deletes, before it is read.
 func TestSegmentReplacedUnderARead(t *testing.T) {
 	w := newWorld(t, Config{TLogSCOs: 1, MostTLogs: 1})
-	v := w.create()
-	write(t, v, 0, pattern(1, 4096), ovs.FileSync)
-	flush(t, v)
-	w.rest(v)
-	v = w.mustRecover() // nothing of the map is in memory
+	v := w.rested(pattern(1, 4096)) // nothing of the map is in memory
 	slipped := false
-	w.backend.SetHook(func(c membackend.Call) error {
-		if c.Op != "Get" || c.After || slipped || !strings.HasPrefix(c.Name, "seg/") {
-			return nil
-		}
+	w.beforeGet("seg/", func(name string) {
 		slipped = true
-		w.backend.SetHook(nil)
 		write(t, v, 1<<20, pattern(2, 4096), ovs.FileSync)
 		flush(t, v)
-		until(t, "the segment is deleted", func() bool { return !exists(w, c.Name) })
-		return nil
+		until(t, "the segment is deleted", func() bool { return !exists(w, name) })
 	})
 	if got := read(t, v, 0, 4096); !bytes.Equal(got, pattern(1, 4096)) || !slipped {
 		t.Fatal("not the same")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,4 +227,25 @@ func pattern(seed uint64, n int) []byte {
 		b[i] = byte(g.Uint32()) | 1
 	}
 	return b
+}
+
+// rested is a volume of these data that came to rest and was taken over.
+func (w *world) rested(data []byte) *volume {
+	w.t.Helper()
+	v := w.create()
+	write(w.t, v, 0, data, ovs.FileSync)
+	flush(w.t, v)
+	w.rest(v)
+	return w.mustRecover()
+}
+
+// beforeGet has f slip in before the next Get of an object whose name begins so.
+func (w *world) beforeGet(prefix string, f func(name string)) {
+	w.backend.SetHook(func(c membackend.Call) error {
+		if c.Op == "Get" && !c.After && strings.HasPrefix(c.Name, prefix) {
+			w.backend.SetHook(nil)
+			f(c.Name)
+		}
+		return nil
+	})
 }
