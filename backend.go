@@ -22,6 +22,7 @@ type Usage struct {
 type PutOptions struct {
 	Unit     uint32 // bytes that one read should find on one disk: 4112 for SCOs and packs, else 4096
 	Compress bool   // snappy's format, in 32 KiB blocks
+	Hurry    bool   // the caller's log fills faster than its PUTs end: nothing of this one gives way to clients' operations
 }
 
 // Backend stores immutable objects under names of a namespace. albaproxy gives it (s3 will); internal/membackend is its

@@ -238,7 +238,7 @@ func strand(t *testing.T, p *Proxy, name string) asd.Key {
 	k := asd.Key{Namespace: s.id, Epoch: epoch, Attempt: id}
 	for i := range 4 {
 		k.Index = uint8(i)
-		ok(t, p.disks[i].Put(t.Context(), k, e.seal(c, 0, k), false))
+		ok(t, p.disks[i].Put(t.Context(), k, e.seal(c, 0, k), asd.PutOptions{}))
 	}
 	e.release()
 	k.Index = 0
@@ -505,8 +505,8 @@ func TestUnknownSpace(t *testing.T) {
 	r := newRig(t, vfs.NewCrash(1), "")
 	p := r.open()
 	ok(t, p.CreateNamespace(t.Context(), "ns"))
-	ok(t, p.disks[0].Put(t.Context(), asd.Key{Namespace: 1 << 40, Epoch: 3}, []byte("x"), false))
-	ok(t, p.disks[5].Put(t.Context(), asd.Key{Namespace: 1 << 41, Epoch: 3}, []byte("x"), false))
+	ok(t, p.disks[0].Put(t.Context(), asd.Key{Namespace: 1 << 40, Epoch: 3}, []byte("x"), asd.PutOptions{}))
+	ok(t, p.disks[5].Put(t.Context(), asd.Key{Namespace: 1 << 41, Epoch: 3}, []byte("x"), asd.PutOptions{}))
 	_, err := p.groups[1].reg.Sequence(t.Context(), ovs.Set(idKey(keyEpoch, 77), epochValue(1)))
 	ok(t, err)
 	ok(t, p.Collect(t.Context()))

@@ -31,7 +31,6 @@ type Proxy struct {
 	stats    counters
 	suspects suspects
 	attempts attempts
-	puts     atomic.Int32 // under way
 
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc

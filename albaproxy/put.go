@@ -41,9 +41,7 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 	if err != nil {
 		return false, err
 	}
-	p.puts.Add(1)
-	defer p.puts.Add(-1)
-	c := &content{space: s, name: name, size: uint64(len(data)), stored: data, unit: o.Unit, work: pace.Work{Behind: p.behind}}
+	c := &content{space: s, name: name, size: uint64(len(data)), stored: data, unit: o.Unit, work: pace.Work{Hurry: o.Hurry}}
 	c.checksum = longChecksum(data, &c.work)
 	if old, ok := g.manifests.peek(s.manifests + name); ok {
 		return p.existing(c, old)
@@ -62,9 +60,6 @@ func (p *Proxy) Put(ctx context.Context, ns, name string, data []byte, o ovs.Put
 	}
 	return full, nil
 }
-
-// behind tells whether PUTs come faster than they end.
-func (p *Proxy) behind() bool { return p.puts.Load() > pace.Few }
 
 // errAgain is in the error of an attempt that may go well if it is begun again.
 var errAgain = errors.New("worth another attempt")
@@ -204,7 +199,7 @@ func (p *Proxy) write(ctx context.Context, c *content, e *encoded, key asd.Key, 
 		e.holders.Add(1)
 		p.running.Go(func() {
 			defer e.release()
-			err := d.Put(each, k, fragment, repair)
+			err := d.Put(each, k, fragment, asd.PutOptions{Repair: repair, Hurry: c.work.Hurry})
 			if err != nil {
 				d.failed(p.log, err)
 			} else {

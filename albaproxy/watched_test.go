@@ -36,11 +36,11 @@ func (w *watched) set(hook func(op string, k asd.Key) error) {
 	w.hook = hook
 }
 
-func (w *watched) Put(ctx context.Context, k asd.Key, b []byte, repair bool) error {
+func (w *watched) Put(ctx context.Context, k asd.Key, b []byte, o asd.PutOptions) error {
 	if err := w.call("put", k); err != nil {
 		return err
 	}
-	return w.ASD.Put(ctx, k, b, repair)
+	return w.ASD.Put(ctx, k, b, o)
 }
 
 func (w *watched) Get(ctx context.Context, k asd.Key, off uint64, dst []byte) (int, error) {

@@ -62,7 +62,7 @@ func (b *builder) sco(ctx context.Context, n ovs.SCONo, buf *[]byte) (*sco, erro
 	h := &header{Number: n, Epoch: v.claim.Epoch, First: b.s.First, Last: b.s.Last, Part: b.part, Size: b.s.Size, Time: b.s.Time}
 	h.Before, _ = v.epochOf(n - 1)
 	used := 0
-	work := pace.Work{Behind: func() bool { return v.tail.Waiting() > pace.Few }}
+	work := pace.Work{Hurry: v.behind()}
 	for used < most && len(h.Runs)+fetchMost <= most+extraRuns && b.seek() {
 		k, err := b.step(ctx, h, (*buf)[(lead+used)*unit.Size:(lead+most)*unit.Size])
 		if err != nil {

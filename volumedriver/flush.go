@@ -178,6 +178,10 @@ func (v *volume) build(b *builder) (*job, error) {
 	return j, nil
 }
 
+// behind tells whether intervals are cut faster than they are built. A volume that keeps up gives way to clients' operations; once its
+// data have left the log's memory they must be read again, so there is no waiting for more than one.
+func (v *volume) behind() bool { return v.tail.Waiting() > 0 }
+
 // put brings an SCO to the backend, however often that takes, and commits what is complete then.
 func (v *volume) put(j *job) {
 	h := j.sco.h
@@ -185,7 +189,7 @@ func (v *volume) put(j *job) {
 	if planted.ReleaseFirst {
 		v.commit(j)
 	}
-	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unit.Size})
+	err := v.store(v.ctx, name, j.sco.body, ovs.PutOptions{Unit: unit.Size, Hurry: v.behind()})
 	v.d.release(j.sco.buf)
 	j.sco.buf, j.sco.body = nil, nil
 	<-v.flush.slots

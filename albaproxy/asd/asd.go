@@ -100,6 +100,12 @@ type Usage struct {
 // MaxFragment is the most bytes in one fragment.
 const MaxFragment = 512 << 20
 
+// PutOptions state what a fragment is put for.
+type PutOptions struct {
+	Repair bool // it may use the reserve
+	Hurry  bool // it is written whole and at once, also where others are written to the device
+}
+
 // ASD is one disk. All methods are safe for concurrent use. KindIO: the disk failed; KindClosed: it was closed.
 type ASD interface {
 	Identity() Identity
@@ -107,7 +113,7 @@ type ASD interface {
 	// written past the page cache. A Put that failed or was cut off may leave all of it, a
 	// torn part, or nothing, so nobody may name it. KindExists: the key is taken, and nothing was changed. KindNoSpace:
 	// only the reserve (5 % of the disk) is left, which repair alone may use.
-	Put(ctx context.Context, k Key, fragment []byte, repair bool) error
+	Put(ctx context.Context, k Key, fragment []byte, o PutOptions) error
 	// Get fills dst from off and returns the count, short only at the fragment's end. KindNotFound: absent.
 	Get(ctx context.Context, k Key, off uint64, dst []byte) (int, error)
 	// Delete removes fragments, those that are there: durable on return.

@@ -45,7 +45,7 @@ type Directory struct {
 	tree   string // root/fragments
 	id     Identity
 	device string
-	lane   *lane
+	lane   lane
 	lock   io.Closer
 
 	pending atomic.Int64   // bytes of Puts under way, which the free space does not show yet
@@ -147,7 +147,7 @@ func (d *Directory) path(k Key) string {
 }
 
 // Put implements ASD.
-func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool) error {
+func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, o PutOptions) error {
 	const op = "asd.Put"
 	if len(fragment) > MaxFragment {
 		return ovs.E(op, ovs.KindTooBig, k, nil)
@@ -159,7 +159,7 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 	size := int64(len(fragment))
 	pending := d.pending.Add(size)
 	defer d.pending.Add(-size)
-	if err := d.room(pending, repair); err != nil {
+	if err := d.room(pending, o.Repair); err != nil {
 		return ovs.E(op, ovs.KindUnknown, k, err)
 	}
 	flag := os.O_RDWR | os.O_CREATE | os.O_EXCL
@@ -170,7 +170,7 @@ func (d *Directory) Put(ctx context.Context, k Key, fragment []byte, repair bool
 	if err != nil {
 		return failed(op, k, err)
 	}
-	if err = d.lane.write(ctx, f, fragment); err == nil {
+	if err = d.lane.write(ctx, f, fragment, o.Hurry); err == nil {
 		vfs.Mark(d.fs, "asd fragment written")
 		err = f.Datasync()
 	}

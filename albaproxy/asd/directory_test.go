@@ -57,7 +57,7 @@ func TestKeep(t *testing.T) {
 	fragment := make([]byte, 5<<20)
 	fill := func(attempt uint64, repair bool) (n int64, err error) {
 		for err == nil {
-			err = d.Put(t.Context(), asd.Key{Namespace: 1, Epoch: 1, Attempt: attempt}, fragment, repair)
+			err = d.Put(t.Context(), asd.Key{Namespace: 1, Epoch: 1, Attempt: attempt}, fragment, asd.PutOptions{Repair: repair})
 			attempt++
 		}
 		_, free, spaceErr := disk.Space("asd")
@@ -104,7 +104,7 @@ func TestDirect(t *testing.T) {
 			direct   bool
 		}{{memory, true}, {memory[vfs.Align:], true}, {memory[1:], false}, {memory[:vfs.Align+1], false}, {memory[1 : vfs.Align+1], false}} {
 			k := asd.Key{Namespace: 1, Epoch: 1, Attempt: uint64(i)}
-			if err := d.Put(t.Context(), k, c.fragment, false); err != nil {
+			if err := d.Put(t.Context(), k, c.fragment, asd.PutOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			if direct := noted.flag&vfs.Direct != 0; direct != c.direct {

@@ -52,7 +52,7 @@ func TestDeleteMeetsDelete(t *testing.T) {
 			}
 		})
 		for _, k := range []asd.Key{first, second, {Namespace: 1, Epoch: 2}} {
-			must(t, d.Put(t.Context(), k, nil, false))
+			must(t, d.Put(t.Context(), k, nil, asd.PutOptions{}))
 		}
 		disk.Add(vfs.Rule{Op: vfs.OpSyncDir, Path: "0000000000000001/0000000000000001", Delay: 1})
 		must(t, d.Delete(t.Context(), first))
@@ -72,7 +72,7 @@ func TestDropNotDurable(t *testing.T) {
 	d, disk := faulty(t, crash, nil)
 	k := asd.Key{Namespace: 1, Epoch: 1}
 	for _, k := range []asd.Key{k, {Namespace: 1, Epoch: 2}} {
-		must(t, d.Put(t.Context(), k, nil, false))
+		must(t, d.Put(t.Context(), k, nil, asd.PutOptions{}))
 	}
 	heal := disk.Add(vfs.Rule{Op: vfs.OpSyncDir, Path: "fragments/0000000000000001", Err: syscall.EIO})
 	for range 2 {
@@ -104,8 +104,8 @@ func TestHiddenIsGone(t *testing.T) {
 		if alone {
 			stays.Epoch = 2
 		}
-		must(t, d.Put(t.Context(), stays, nil, false))
-		must(t, d.Put(t.Context(), goes, nil, false))
+		must(t, d.Put(t.Context(), stays, nil, asd.PutOptions{}))
+		must(t, d.Put(t.Context(), goes, nil, asd.PutOptions{}))
 		heal := disk.Add(vfs.Rule{Op: vfs.OpSyncDir, Err: syscall.EIO})
 		if err := d.Delete(t.Context(), goes); !ovs.Is(err, ovs.KindIO) {
 			t.Errorf("Delete: %v", err)
@@ -134,7 +134,7 @@ func TestHiddenIsGone(t *testing.T) {
 func TestNoNewIdentityUnseen(t *testing.T) {
 	crash := vfs.NewCrash(1)
 	d, disk := faulty(t, crash, nil)
-	must(t, d.Put(t.Context(), asd.Key{Namespace: 1}, nil, false))
+	must(t, d.Put(t.Context(), asd.Key{Namespace: 1}, nil, asd.PutOptions{}))
 	must(t, d.Close())
 	must(t, crash.Remove("asd/Identity"))
 	disk.Add(vfs.Rule{Op: vfs.OpReadDir, Err: syscall.EIO, Times: 1})

@@ -51,7 +51,7 @@ func TestLanes(t *testing.T) {
 		done := make(chan error)
 		began := time.Now()
 		for f, device := range map[*slowFile]string{one: "a", two: "a", other: "b"} {
-			go func() { done <- lanes.of(device).write(t.Context(), f, data) }()
+			go func() { done <- lanes.of(device).write(t.Context(), f, data, false) }()
 		}
 		for range 3 {
 			if err := <-done; err != nil {
@@ -76,11 +76,11 @@ func TestLaneHangs(t *testing.T) {
 		var a device
 		stuck := &slowFile{on: &a, hang: make(chan struct{})}
 		hung := make(chan error)
-		go func() { hung <- lanes.of("a").write(t.Context(), stuck, []byte("x")) }()
+		go func() { hung <- lanes.of("a").write(t.Context(), stuck, []byte("x"), false) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := lanes.of("a").write(ctx, &slowFile{on: &a}, []byte("y")); !errors.Is(err, context.DeadlineExceeded) {
+		if err := lanes.of("a").write(ctx, &slowFile{on: &a}, []byte("y"), false); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 		close(stuck.hang)
@@ -90,28 +90,24 @@ func TestLaneHangs(t *testing.T) {
 	})
 }
 
-// Where a lane is crowded, what is left of each fragment is written at once and side by side, also of those that waited.
-func TestCrowdedLane(t *testing.T) {
+// Fragments in a hurry are written whole, side by side, and beside one that holds the lane.
+func TestHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lanes Lanes
 		var a device
 		data := bytes.Repeat([]byte("fragment"), 4*piece/8)
-		n := crowded/len(data) + 1
 		done := make(chan error)
 		began := time.Now()
-		for range n {
-			go func() { done <- lanes.of("a").write(t.Context(), &slowFile{on: &a}, data) }()
+		for i := range 4 {
+			go func() { done <- lanes.of("a").write(t.Context(), &slowFile{on: &a}, data, i > 0) }()
 		}
-		for range n {
+		for range 4 {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
 		}
-		if inTurn := time.Duration(n*4) * time.Millisecond; a.most < 2 || time.Since(began) >= inTurn {
-			t.Errorf("%d at a time, all after %v; in turn %v", a.most, time.Since(began), inTurn)
-		}
-		if q := lanes.of("a").queued.Load(); q != 0 {
-			t.Errorf("%d bytes are left in the lane", q)
+		if d := time.Since(began); a.most != 4 || d != 4*time.Millisecond {
+			t.Errorf("%d at a time, all after %v", a.most, d)
 		}
 	})
 }

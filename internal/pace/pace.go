@@ -19,14 +19,10 @@ import (
 // Step is how much work goes between two looks, in bytes that are copied, hashed or coded: some tens of microseconds.
 const Step = 64 << 10
 
-// Few is how many pieces of work that belong together may be under way or wait while each steps aside. Where there are more, the
-// background does not keep up, and what it leaves undone costs more later.
-const Few = 2
-
 // Work counts what one goroutine did since it stepped aside last. The zero value is ready.
 type Work struct {
-	Behind func() bool // tells that the background does not keep up: nothing steps aside then; nil: it always does
-	n      int
+	Hurry bool // the background does not keep up: it does not step aside, for what it leaves undone costs more later
+	n     int
 }
 
 // Did steps aside where n bytes more make a Step. No lock may be held that a client's operation takes.
@@ -35,7 +31,7 @@ func (w *Work) Did(n int) {
 		return
 	}
 	w.n = 0
-	if w.Behind != nil && w.Behind() {
+	if w.Hurry {
 		return
 	}
 	runtime.Gosched()

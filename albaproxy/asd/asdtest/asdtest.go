@@ -93,8 +93,8 @@ func testPutGet(t *testing.T, open Disk) {
 		_, err := a.Get(ctx, k, 0, make([]byte, 1))
 		want(t, err, ovs.KindNotFound)
 		data := fragment(k, size)
-		must(t, a.Put(ctx, k, data, i%2 == 0))
-		want(t, a.Put(ctx, k, []byte("other"), false), ovs.KindExists)
+		must(t, a.Put(ctx, k, data, asd.PutOptions{Repair: i%2 == 0}))
+		want(t, a.Put(ctx, k, []byte("other"), asd.PutOptions{}), ovs.KindExists)
 		for _, r := range [][2]int{{0, size}, {0, size + 10}, {size / 2, size}, {size, 5}, {size + 5, 5}, {1, 3}, {0, 0}} {
 			dst := make([]byte, r[1])
 			n, err := a.Get(ctx, k, uint64(r[0]), dst)
@@ -106,7 +106,7 @@ func testPutGet(t *testing.T, open Disk) {
 	}
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	want(t, a.Put(cancelled, asd.Key{Namespace: 9}, nil, false), ovs.KindTimeout)
+	want(t, a.Put(cancelled, asd.Key{Namespace: 9}, nil, asd.PutOptions{}), ovs.KindTimeout)
 }
 
 // keys is a spread of keys, in order.
@@ -128,7 +128,7 @@ func testList(t *testing.T, open Disk) {
 	a, ctx := start(t, open), t.Context()
 	all := keys()
 	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(len(all)) {
-		must(t, a.Put(ctx, all[i], []byte("x"), false))
+		must(t, a.Put(ctx, all[i], []byte("x"), asd.PutOptions{}))
 	}
 	top := asd.Key{Namespace: ^uint64(0), Epoch: ^uint64(0), Attempt: ^uint64(0), Index: 255}
 	for _, c := range []struct {
@@ -166,14 +166,14 @@ func testDelete(t *testing.T, open Disk) {
 	a, ctx := start(t, open), t.Context()
 	all := keys()
 	for _, k := range all {
-		must(t, a.Put(ctx, k, fragment(k, 10), false))
+		must(t, a.Put(ctx, k, fragment(k, 10), asd.PutOptions{}))
 	}
 	must(t, a.Delete(ctx))
 	must(t, a.Delete(ctx, append(all[10:70:70], asd.Key{Namespace: 77})...))
 	must(t, a.Delete(ctx, all[20:30]...))
 	_, err := a.Get(ctx, all[10], 0, make([]byte, 1))
 	want(t, err, ovs.KindNotFound)
-	must(t, a.Put(ctx, all[20], fragment(all[20], 10), false))
+	must(t, a.Put(ctx, all[20], fragment(all[20], 10), asd.PutOptions{}))
 	left := slices.Concat(all[:10], all[20:21], all[70:])
 	got, err := a.List(ctx, asd.Key{}, asd.Key{Namespace: ^uint64(0), Epoch: ^uint64(0), Attempt: ^uint64(0)}, 1000)
 	must(t, err)
@@ -190,7 +190,7 @@ func testReopen(t *testing.T, open Disk) {
 		for i, k := range all {
 			switch {
 			case round == 0:
-				must(t, a.Put(ctx, k, fragment(k, 5000), false))
+				must(t, a.Put(ctx, k, fragment(k, 5000), asd.PutOptions{}))
 			case i%2 == 0 && round == 1:
 				must(t, a.Delete(ctx, k))
 			case i%2 == 0:
@@ -224,7 +224,7 @@ func testClosed(t *testing.T, open Disk) {
 	must(t, a.Close())
 	must(t, a.Close())
 	ctx := t.Context()
-	want(t, a.Put(ctx, asd.Key{}, nil, false), ovs.KindClosed)
+	want(t, a.Put(ctx, asd.Key{}, nil, asd.PutOptions{}), ovs.KindClosed)
 	_, err = a.Get(ctx, asd.Key{}, 0, nil)
 	want(t, err, ovs.KindClosed)
 	want(t, a.Delete(ctx, asd.Key{}), ovs.KindClosed)
@@ -244,7 +244,7 @@ func testConcurrent(t *testing.T, open Disk) {
 		wg.Go(func() {
 			for i := range uint64(30) {
 				k := asd.Key{Namespace: w % 3, Epoch: i / 10, Attempt: w<<32 | i}
-				if err := a.Put(ctx, k, fragment(k, 3000), false); err != nil {
+				if err := a.Put(ctx, k, fragment(k, 3000), asd.PutOptions{}); err != nil {
 					errs <- err
 					return
 				}
